@@ -11,7 +11,7 @@ and may be negative (``element_name``).
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -382,3 +382,33 @@ def product(dims: Iterable[Dim]) -> Dim:
     for d in dims:
         total = total * d
     return total
+
+
+def match(shape: Sequence[Dim], sizes: Sequence[int], values: dict[str, int]) -> str:
+    """Give values to the names of a shape from actual sizes; the first disagreement in words, or ''.
+
+    A dimension that is one name gives that name its value; every other dimension must then come out right.
+    """
+    if len(shape) != len(sizes):
+        return f"rank {len(sizes)} instead of {len(shape)}"
+    for dim, size in zip(shape, sizes, strict=True):
+        name = _lone_name(dim)
+        if name is not None:
+            values.setdefault(name, size)
+    for axis, (dim, size) in enumerate(zip(shape, sizes, strict=True)):
+        expected = substitute(dim, values)
+        if isinstance(expected, int) and expected != size:
+            known = "" if isinstance(dim, int) else f" ({dim})"
+            return f"dimension {axis} is {size} instead of {expected}{known}"
+    return ""
+
+
+def _lone_name(dim: Dim) -> str | None:
+    """The name a dimension consists of, if it is nothing but a name."""
+    if isinstance(dim, int) or len(dim.terms) != 1:
+        return None
+    ((monomial, coefficient),) = dim.terms
+    if coefficient != 1 or len(monomial) != 1 or monomial[0][1] != 1:
+        return None
+    atom = monomial[0][0]
+    return atom if isinstance(atom, str) else None

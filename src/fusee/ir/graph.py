@@ -86,6 +86,10 @@ class Op:
         """Names that get their values when this op runs, because its result's size depends on data."""
         return frozenset()
 
+    def element_symbols(self) -> tuple[str, ...]:
+        """Names that are, at run time, the elements of the first operand."""
+        return ()
+
     def bind(self, values: Mapping[str, Dim]) -> Op:
         """The op with the names in its attributes replaced."""
         changed = {k: _bind_attribute(v, values) for k, v in self.attributes().items()}
@@ -110,7 +114,7 @@ def _bind_attribute(value: Any, values: Mapping[str, Dim]) -> Any:
         return value.substitute(values)
     if isinstance(value, tuple) and _attribute_symbols(value):
         return tuple(_bind_attribute(v, values) for v in value)  # pyright: ignore[reportUnknownVariableType]
-    return value
+    return value.bind(values) if isinstance(value, Graph) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +253,18 @@ class Graph:
             if operands != node.operands:
                 built[node] = replace(node, operands=operands)
         return replace(self, outputs=tuple(at(v) for v in self.outputs))
+
+    def bind(self, values: Mapping[str, Dim]) -> Graph:
+        """The same computation with names of sizes replaced; itself when it uses none of them."""
+        if not self.free_symbols() & values.keys():
+            return self
+        built: dict[Node, Node] = {}
+        for node in self.nodes():
+            operands = tuple(Value(built[v.node], v.index) for v in node.operands)
+            types = tuple(t.substitute(values) for t in node.types)
+            built[node] = Node(node.op.bind(values), operands, types, node.loc)
+        inputs, outputs = (tuple(Value(built[v.node], v.index) for v in vs) for vs in (self.inputs, self.outputs))
+        return replace(self, inputs=inputs, outputs=outputs)
 
     def names(self) -> tuple[str, ...]:
         """The output names, made up where the graph has none."""

@@ -1,0 +1,118 @@
+"""What is known of the elements of small integer tensors: shape arithmetic done on dims instead of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fusee.base.dims import Dim, dim_max, dim_min, equal, floordiv, less, mod, select
+from fusee.base.types import Array, DType
+from fusee.ir.graph import Const, Op, Value
+from fusee.ops.binary import Add, Div, Equal, Less, Max, Min, Mod, Mul, Sub, Where
+from fusee.ops.elementwise import Cast, Neg
+from fusee.ops.index import Gather
+from fusee.ops.reduce import Reduce
+from fusee.ops.shape import Concat, DimsTensor, Expand, Reshape, Slice, Transpose
+
+MAX_ELEMENTS = 64  # shape arithmetic is about shapes; larger tensors are data
+
+
+def _elementwise(function: Callable[..., Dim]) -> Callable[..., Array]:
+    def apply(_op: Op, *operands: Array) -> Array:
+        shape = np.broadcast_shapes(*[o.shape for o in operands])
+        columns = [np.broadcast_to(o, shape).ravel() for o in operands]
+        out = np.empty(len(columns[0]), object)
+        out[:] = [function(*row) for row in zip(*columns, strict=True)]
+        return out.reshape(shape)
+
+    return apply
+
+
+def _cast(op: Op, x: Array) -> Array | None:
+    return x if isinstance(op, Cast) and op.to.is_integer else None
+
+
+def _reduce(op: Op, x: Array) -> Array | None:
+    if not isinstance(op, Reduce) or op.kind not in ("sum", "prod"):
+        return None
+    fold = np.sum if op.kind == "sum" else np.prod
+    return np.asarray(fold(x, axis=op.axes, keepdims=op.keepdims), object)
+
+
+def _reference(op: Op, *operands: Array) -> Array:
+    return np.asarray(op.compute(*operands)[0], object)
+
+
+# Op -> what it does to arrays of dims; None where it is not exact on them.
+RULES: dict[type[Op], Callable[..., Array | None]] = {
+    Add: _elementwise(lambda a, b: a + b),
+    Sub: _elementwise(lambda a, b: a - b),
+    Mul: _elementwise(lambda a, b: a * b),
+    Div: _elementwise(floordiv),
+    Mod: _elementwise(mod),
+    Min: _elementwise(dim_min),
+    Max: _elementwise(dim_max),
+    Neg: _elementwise(lambda a: 0 - a),
+    Equal: _elementwise(equal),
+    Less: _elementwise(less),
+    Where: _elementwise(select),
+    Cast: _cast,
+    Reduce: _reduce,
+    Gather: lambda op, x, i: np.take(x, i.astype(np.int64), axis=op.axis),
+    Slice: _reference,
+    Concat: _reference,
+    Reshape: _reference,
+    Transpose: _reference,
+    Expand: _reference,
+}
+
+
+@dataclass
+class SymbolicContents:
+    """The elements of values as dims, found by need and remembered."""
+
+    found: dict[Value, Array | None] = field(default_factory=dict[Value, "Array | None"])
+
+    def of(self, value: Value) -> tuple[Dim, ...] | None:
+        """The elements in row-major order; None when they are not known before the run."""
+        array = self.array(value)
+        return None if array is None else tuple(array.ravel().tolist())
+
+    def set(self, value: Value, elements: tuple[Dim, ...]) -> None:
+        array = np.empty(len(elements), object)
+        array[:] = elements
+        self.found[value] = array.reshape(value.type.static_shape())
+
+    def share(self, outer: Value, inner: Value) -> None:
+        """Say that two values have the same contents, known or not."""
+        self.found[inner] = self.array(outer)
+
+    def array(self, value: Value) -> Array | None:
+        if value not in self.found:
+            self.found[value] = self._compute(value)
+        return self.found[value]
+
+    def _compute(self, value: Value) -> Array | None:
+        kind = value.type.dtype
+        if not (kind.is_integer or kind is DType.BOOL) or not value.type.is_static or _size(value) > MAX_ELEMENTS:
+            return None
+        op: Any = value.op
+        if isinstance(op, Const):
+            return np.asarray(op.value.astype(np.int64), object)
+        if isinstance(op, DimsTensor):
+            elements = np.empty(len(op.elements), object)
+            elements[:] = op.elements
+            return elements
+        rule = RULES.get(type(op))
+        if rule is None:
+            return None
+        operands = [self.array(v) for v in value.operands]
+        known = [o for o in operands if o is not None]
+        return rule(op, *known) if len(known) == len(operands) else None
+
+
+def _size(value: Value) -> int:
+    return int(np.prod(value.type.static_shape(), dtype=np.int64))

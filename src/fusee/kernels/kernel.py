@@ -120,6 +120,10 @@ class Kernel(ABC):
     def refuses(self, call: KernelCall) -> str:
         """Why this kernel cannot compute this call; '' when it can."""
 
+    def overwrites(self, call: KernelCall) -> tuple[int, ...]:
+        """Operands whose memory the (only) result may take: each element is read before its place is written."""
+        return ()
+
     def tactics(self, call: KernelCall) -> Sequence[Tactic]:
         """Settings worth trying, the likely best first."""
         return (Tactic(),)

@@ -81,7 +81,7 @@ class Emitter:
         for slot, name in enumerate((*self._pointers.values(), *self._scalars.values())):
             entry.append(f"  {name}.at = getelementptr i8, ptr %args, i64 {8 * slot}")
             entry.append(f"  {name} = load {name.type}, ptr {name}.at, align 8")
-        head = f"define void @{self.symbol}(ptr %args, i64 %lo, i64 %hi, ptr %scratch) nounwind {{"
+        head = f"define void @{self.symbol}(ptr %args, i64 %lo, i64 %hi, ptr %scratch) #0 {{"
         return "\n".join([*self._tables, head, *entry, "  br label %start", *self._lines, "  ret void", "}", ""])
 
     def table(self, element: str, numbers: Sequence[float]) -> Ssa:

@@ -1,0 +1,108 @@
+"""Barriers, lifetimes and in-place results: from drafted steps to buffers of an arena."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fusee.base.dims import Dim, symbols
+from fusee.engine.plan import Buffer, Space
+from fusee.planner.draft import Draft, KernelDraft
+from fusee.planner.location import Storage
+
+ARENA = (Space.ARENA, Space.TEMP)
+
+
+@dataclass
+class Lifetime:
+    """First and last step that touch a storage, both included."""
+
+    first: int
+    last: int
+
+
+@dataclass
+class Layout:
+    """Which steps wait at a barrier, and the arena's buffers by storage."""
+
+    waits: list[bool]
+    buffers: list[Buffer] = field(default_factory=list[Buffer])
+    index: dict[Storage, int] = field(default_factory=dict[Storage, int])
+
+
+def lay_out(steps: Sequence[Draft], early: Sequence[Storage], phase_of: dict[str, int]) -> Layout:
+    """Buffers for all arena storages. ``early`` are those written before the first step (tensors of sizes)."""
+    merge_in_place(steps)
+    layout = Layout(barriers(steps))
+    for storage, life in lifetimes(steps, layout.waits, early).items():
+        layout.index[storage] = len(layout.buffers)
+        phase = max((phase_of.get(s, 0) for s in symbols(storage.size_bytes)), default=0)
+        layout.buffers.append(Buffer(storage.size_bytes, life.first, life.last, phase))
+    return layout
+
+
+def merge_in_place(steps: Sequence[Draft]) -> None:
+    """Let a result take an operand's memory when this step is the operand's last use and their sizes agree."""
+    last = _last_touch(steps)
+    first_write = _first_write(steps)
+    for i, step in enumerate(steps):
+        if not isinstance(step, KernelDraft) or not step.overwrites:
+            continue
+        result = step.writes[0].root()
+        if result.space is not Space.ARENA or first_write.get(result) != i:
+            continue
+        for operand in (s.root() for s in step.overwrites):
+            if operand.space is Space.ARENA and last[operand] == i and operand.size_bytes == result.size_bytes:
+                result.merged_into = operand
+                last[operand] = last[result]
+                break
+
+
+def _last_touch(steps: Sequence[Draft]) -> dict[Storage, int]:
+    return {s.root(): i for i, step in enumerate(steps) for s in (*step.reads, *step.writes)}
+
+
+def _first_write(steps: Sequence[Draft]) -> dict[Storage, int]:
+    found: dict[Storage, int] = {}
+    for i, step in enumerate(steps):
+        for storage in step.writes:
+            found.setdefault(storage.root(), i)
+    return found
+
+
+def barriers(steps: Sequence[Draft]) -> list[bool]:
+    """For each step, whether it touches what a step since the last barrier wrote, or writes what one read."""
+    waits: list[bool] = []
+    read: set[Storage] = set()
+    written: set[Storage] = set()
+    for step in steps:
+        reads, writes = {s.root() for s in step.reads}, {s.root() for s in step.writes}
+        must = not isinstance(step, KernelDraft) or bool((reads | writes) & written or writes & read)
+        if must:
+            read, written = set(), set()
+        waits.append(must)
+        read |= reads
+        written |= writes
+    return waits
+
+
+def lifetimes(steps: Sequence[Draft], waits: Sequence[bool], early: Sequence[Storage]) -> dict[Storage, Lifetime]:
+    """Steps between two barriers run at once, so a storage lives for whole groups of them."""
+    starts = [i for i, wait in enumerate(waits) if wait or i == 0]
+    group_start, group_end = list(range(len(steps))), list(range(len(steps)))
+    for start, end in zip(starts, [*starts[1:], len(steps)], strict=True):
+        for i in range(start, end):
+            group_start[i], group_end[i] = start, end - 1
+    found: dict[Storage, Lifetime] = {s.root(): Lifetime(0, 0) for s in early if s.space in ARENA}
+    for i, step in enumerate(steps):
+        for storage in (s.root() for s in (*step.reads, *step.writes)):
+            if storage.space not in ARENA:
+                continue
+            life = found.setdefault(storage, Lifetime(group_start[i], group_end[i]))
+            life.last = max(life.last, group_end[i])
+    return found
+
+
+def total_bytes(buffers: Sequence[Buffer]) -> Dim:
+    """What the buffers would take without sharing memory."""
+    return sum((b.size_bytes for b in buffers), start=0)

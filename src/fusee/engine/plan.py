@@ -21,7 +21,7 @@ class Space(Enum):
     INPUT = "input"  # the caller's array; index counts the plan's inputs
     OUTPUT = "output"  # the array handed to the caller; index counts the plan's outputs
     ARENA = "arena"  # index counts Plan.buffers
-    WEIGHT = "weight"  # index counts Plan.weights
+    WEIGHT = "weight"  # index counts the engine's weights table, which nested plans share
     TEMP = "temp"  # memory of one step alone; index counts Plan.buffers as well
 
 

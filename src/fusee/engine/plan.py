@@ -117,12 +117,23 @@ class HostStep:
 
 @dataclass(frozen=True)
 class CallStep:
-    """Control flow: runs other plans, which take and give whole tensors.
+    """Control flow: runs other plans, which take and give whole tensors. The meaning is that of ``ops.control``.
 
-    ``if``: operands are the condition, then what either branch captures; plans are (then, else), each taking all
-    captures. ``loop``: operands are trip count (or none: see attributes), condition, the carried values, captures;
-    the one plan is the body, ONNX Loop's order with captures last. ``scan``: ONNX Scan's order, captures last.
-    ``attributes`` counts them (see runtime.control). ``defines`` as in HostStep.
+    A plan that is run begins with all names this session knows so far (its inputs may show none of them), then takes
+    the names of its own inputs' shapes; what it learns itself is forgotten at the end of each run of it. ``defines``
+    as in HostStep: the names of the results' types that nothing else gives. ``attributes`` and operands by kind:
+
+    - ``if``: no attributes. Operands: condition (bool[]), captures. Plans (then, else), each takes all captures and
+      gives all results.
+    - ``loop``: ``carried`` (count). Operands: most iterations (i64[]), whether to begin (bool[]), carried, captures.
+      Body: iteration (i64[]), true (bool[]), carried, captures -> whether to go on (bool[]), carried, collected.
+      Results: carried, then one tensor [iterations, ...] per collected value.
+    - ``scan``: ``states`` (count), ``input_axes``, ``input_reverse``, ``output_axes``, ``output_reverse``. Operands:
+      states, sequences (one per input axis), captures. Body: states, slices, captures -> states, collected. Results:
+      states, then one tensor per output axis.
+
+    Without an iteration a collected result has size 0 along its joined axis, and along each axis whose size is not
+    known without running the body. Collected values must have one shape in all iterations; else the run stops.
     """
 
     kind: str

@@ -31,10 +31,26 @@ def _need_types(found: Sequence[TensorType], declared: Sequence[TensorType], wha
     if len(found) != len(declared):
         raise ShapeError(f"{what}: {len(found)} tensors for {len(declared)} places")
     for i, (a, b) in enumerate(zip(found, declared, strict=True)):
-        if a.dtype is not b.dtype or a.rank != b.rank:
-            raise ShapeError(f"{what} {i} is {a}; expected {b}")
-        for x, y in zip(a.shape, b.shape, strict=True):
-            need_equal(x, y, f"{what} {i} is {a}; expected {b}")
+        _need_fit(a, b, f"{what} {i}")
+
+
+def _need_fit(found: TensorType, declared: TensorType, what: str) -> None:
+    if found.dtype is not declared.dtype or found.rank != declared.rank:
+        raise ShapeError(f"{what} is {found}; expected {declared}")
+    for a, b in zip(found.shape, declared.shape, strict=True):
+        need_equal(a, b, f"{what} is {found}; expected {declared}")
+
+
+def _need_carried(*stages: Sequence[TensorType]) -> None:
+    """Raise ShapeError when carried values change in anything but a size that their body's input leaves open.
+
+    The stages are the initial values, the body's inputs, its outputs and the results.
+    """
+    for i, (first, before, after, result) in enumerate(zip(*stages, strict=True)):
+        for found in (after, result):
+            columns = zip(first.shape, before.shape, found.shape, strict=False)
+            kept = tuple(b if a == b else f for a, b, f in columns)
+            _need_fit(found, before.with_shape(kept + before.shape[len(kept) :]), f"carried value {i}")
 
 
 def _input_types(graph: Graph) -> tuple[TensorType, ...]:
@@ -120,8 +136,8 @@ class Loop(Op):
             raise ShapeError(f"trip count and condition are {trips} and {condition}; expected i64[] and bool[]")
         _need_types((trips, condition, *operands), _input_types(self.body), "operand")
         before, after, n = _input_types(self.body)[1:], _output_types(self.body), 1 + self.carried
-        _need_types(after[:n], before[:n], "carried value")
-        _need_types(after[1:n], self.types[: self.carried], "result")
+        _need_types(after[:1], (condition,), "condition to go on")
+        _need_carried(operands[: self.carried], before[1:n], after[1:n], self.types[: self.carried])
         rows = [t.with_shape(t.shape[1:]) for t in self.types[self.carried :]]
         _need_types(after[n:], rows, "collected value")
         return self.types

@@ -43,7 +43,7 @@ class Gather(Op):
         return x.with_shape(x.shape[: self.axis] + indices.shape + x.shape[self.axis + 1 :])
 
     def reference(self, x: Array, indices: Array) -> Array:
-        return np.take(x, indices, axis=self.axis)
+        return np.asarray(np.take(x, indices, axis=self.axis))
 
     def flops(self, x: TensorType, indices: TensorType) -> Dim:
         return 0

@@ -1,0 +1,99 @@
+"""A fused group seen from its one heavy op: which operands feed the op, and what is left to do with its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fusee.base.types import Array, DType, Shape
+from fusee.ir.graph import Const, Graph, Input, Node, Op, Value
+from fusee.kernels.kernel import KernelCall, Operand
+from fusee.ops.elementwise import Elementwise
+from fusee.ops.fused import Fused
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a value that enters the group comes from: an operand of the call, or a constant inside the body."""
+
+    operand: Operand
+    index: int | None  # of the call's operands; None for a constant
+
+    @property
+    def value(self) -> Array | None:
+        """The tensor when the build knows it."""
+        return self.operand.value
+
+
+@dataclass(frozen=True, eq=False)
+class Anchored:
+    """A group split at its anchor.
+
+    ``rest`` takes the anchor's result first, then what ``leaves`` give, and yields the group's results.
+    """
+
+    op: Op
+    inputs: tuple[Source, ...]
+    shape: Shape  # of the anchor's result
+    dtype: DType
+    rest: Graph
+    leaves: tuple[Source, ...]
+
+    @property
+    def steps_after(self) -> int:
+        """How many ops follow the anchor."""
+        return sum(1 for node in self.rest.nodes() if node.operands)
+
+
+def split_at(call: KernelCall, kind: type[Op]) -> Anchored | str:
+    """The call split at its op of that kind, or why it cannot be."""
+    if isinstance(call.op, kind):
+        return _whole(call)
+    if not isinstance(call.op, Fused):
+        return f"{type(call.op).__name__} is not {kind.__name__}"
+    anchors = [node for node in call.op.nodes() if isinstance(node.op, kind)]
+    if len(anchors) != 1:
+        return f"the group holds {len(anchors)} {kind.__name__} ops; expected one"
+    return _split_body(call, call.op.body, anchors[0])
+
+
+def _whole(call: KernelCall) -> Anchored:
+    (result,) = call.results
+    taken = Input("sum", result.type)()
+    sources = tuple(Source(operand, i) for i, operand in enumerate(call.operands))
+    return Anchored(call.op, sources, result.type.shape, result.type.dtype, Graph("rest", (taken,), (taken,)), ())
+
+
+def _split_body(call: KernelCall, body: Graph, anchor: Node) -> Anchored | str:
+    sources = _sources(call, body)
+    if any(v not in sources for v in anchor.operands):
+        return f"an operand of {type(anchor.op).__name__} is computed inside the group"
+    others = [n for n in body.nodes() if n.operands and n is not anchor]
+    strange = [type(n.op).__name__ for n in others if not isinstance(n.op, Elementwise)]
+    if strange:
+        return f"{strange[0]} beside the {type(anchor.op).__name__} is not computed element by element"
+    (result,) = anchor.results
+    used = {v for n in others for v in n.operands} | set(body.outputs)
+    outer = [v for v in sources if v in used and not _is_scalar_constant(v)]
+    taken = [Input(f"leaf{i}", v.type)() for i, v in enumerate((result, *outer))]
+    rest = body.replace(dict(zip((result, *outer), taken, strict=True)))
+    return Anchored(
+        anchor.op,
+        tuple(sources[v] for v in anchor.operands),
+        result.type.shape,
+        result.type.dtype,
+        replace(rest, inputs=tuple(taken)),
+        tuple(sources[v] for v in outer),
+    )
+
+
+def _sources(call: KernelCall, body: Graph) -> dict[Value, Source]:
+    known = {v: Source(call.operands[i], i) for i, v in enumerate(body.inputs)}
+    for node in body.nodes():
+        if isinstance(node.op, Const):
+            (value,) = node.results
+            known[value] = Source(Operand(value.type, value=node.op.value), None)
+    return known
+
+
+def _is_scalar_constant(value: Value) -> bool:
+    return isinstance(value.op, Const) and value.op.value.size == 1

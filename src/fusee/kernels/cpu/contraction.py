@@ -1,0 +1,343 @@
+"""The loops around register tiles: work units over blocks of pixels and of channels, tiles inside, tails at the ends.
+
+A contraction is a matrix product in disguise: every output pixel (n, h, w) is a reduction over its taps with packed
+weights. Matrix products, convolutions and attention differ only in where a pixel's elements lie (``Feed``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from fusee.base.dims import Dim, ceildiv
+from fusee.base.types import Array
+from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.epilogue import Columns, Epilogue, Spot
+from fusee.kernels.cpu.ssa import Index, Ssa, vector
+from fusee.kernels.cpu.tile import Split, Taps, accumulate, over_cascade, over_split, zeros
+from fusee.kernels.kernel import Tactic
+
+
+@dataclass(frozen=True)
+class TileTactic(Tactic):
+    """How a contraction is cut up."""
+
+    pixels: int  # of a register tile
+    vectors: int  # of a register tile
+    rows: int  # rows of pixels (or tiles of a single row) per work unit
+    panels: int  # channel panels (``vectors`` wide) per work unit
+    panels_outer: bool  # inside a unit: panels around tiles, or tiles around panels
+    units_by_panel: bool  # which unit follows which: all pixels of a panel block first, or all panels of a pixel block
+
+
+@dataclass(frozen=True)
+class Window:
+    """A block of pixels: image n, rows [top, bottom), pixels [left, right) of each."""
+
+    n: Index
+    top: Index
+    bottom: Index
+    left: Index
+    right: Index
+
+
+class Feed(Protocol):
+    """Where the taps of pixels lie."""
+
+    @property
+    def down_bytes(self) -> Dim:
+        """From a pixel's first element to that of the pixel below."""
+        ...
+
+    @property
+    def right_bytes(self) -> Dim: ...
+
+    def open(self, e: Emitter, window: Window) -> Ssa:
+        """Make ready what a block of pixels reads; the address of the first tap of pixel (window.top, 0)."""
+        ...
+
+
+class Weights(Protocol):
+    """Where a panel's packed weights lie."""
+
+    def panel(self, e: Emitter, column: Index) -> Ssa:
+        """The address of the weights of the channels from ``column`` on, a multiple of the panel width."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How the pixels and channels of a contraction are cut into work units and tiles."""
+
+    sizes: tuple[Dim, Dim, Dim]  # pixels along n, h, w
+    channels: int
+    lanes: int
+    tactic: TileTactic
+
+    @property
+    def panel_width(self) -> int:
+        return self.tactic.vectors * self.lanes
+
+    @property
+    def panel_blocks(self) -> int:
+        return -(-self.channels // (self.panel_width * self.tactic.panels))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all pixels form one row, which is then what units divide."""
+        return self.sizes[0] == 1 and self.sizes[1] == 1
+
+    @property
+    def row_split(self) -> Split | None:
+        """The tiles of one row, when its length is known."""
+        w = self.sizes[2]
+        return Split.even(w, self.tactic.pixels) if isinstance(w, int) else None
+
+    @property
+    def tile_height(self) -> int:
+        """Rows per tile: more than one where rows are so short that a tile holds several."""
+        _, h, w = self.sizes
+        if not isinstance(w, int) or not isinstance(h, int):
+            return 1
+        return min(max(1, self.tactic.pixels // w), h)
+
+    @property
+    def rows_per_unit(self) -> int:
+        """Rows of pixels in a unit: whole tiles. 1 where all pixels form one row."""
+        return 1 if self.is_flat else max(1, self.tactic.rows // self.tile_height) * self.tile_height
+
+    @property
+    def pixels_per_row(self) -> Dim:
+        """The longest stretch of a row that a unit holds."""
+        w, split = self.sizes[2], self.row_split
+        if not self.is_flat:
+            return w
+        if split is None:
+            return self.tactic.rows * self.tactic.pixels
+        return min(split.extent, self.tactic.rows * split.largest)
+
+    @property
+    def pixel_blocks(self) -> Dim:
+        n, h, w = self.sizes
+        if not self.is_flat:
+            return n * ceildiv(h, self.rows_per_unit)
+        split = self.row_split
+        return ceildiv(split.count if split else ceildiv(w, self.tactic.pixels), self.tactic.rows)
+
+    @property
+    def units(self) -> Dim:
+        return self.pixel_blocks * self.panel_blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """Everything the loops need."""
+
+    blocks: Blocks
+    taps: Taps
+    feed: Feed
+    weights: Weights
+    bias: Ssa | None  # per channel, padded to whole vectors
+    epilogue: Epilogue
+
+
+def pack_columns(matrix: Array, width: int) -> Array:
+    """[K, N] -> [N / width, K, width], zeros behind the last column: what tiles read in one stream.
+
+    The last panel is as wide as the others only in memory: a narrower last tile reads it from ``narrow_last``.
+    """
+    k, n = matrix.shape
+    panels = -(-n // width)
+    padded = np.zeros((k, panels * width), np.float32)
+    padded[:, :n] = matrix
+    return np.ascontiguousarray(padded.reshape(k, panels, width).transpose(1, 0, 2))
+
+
+def pack_panels(matrix: Array, width: int, lanes: int) -> Array:
+    """[K, N] as a stream of panels ``[K, width]``; the last one only as many vectors wide as it needs."""
+    k, n = matrix.shape
+    whole = n // width * width
+    last = -(-(n - whole) // lanes) * lanes
+    parts = [pack_columns(matrix[:, :whole], width).ravel()] if whole else []
+    if last:
+        parts.append(pack_columns(matrix[:, whole:], last).ravel())
+    return np.concatenate(parts)
+
+
+def pad_vector(values: Array, lanes: int) -> Array:
+    """A per-channel vector with zeros up to a whole number of vectors."""
+    return np.pad(values.astype(np.float32, copy=False), (0, -values.size % lanes))
+
+
+@dataclass(frozen=True, eq=False)
+class PackedWeights:
+    """Weights packed at build time by ``pack_panels``."""
+
+    start: Ssa
+    column_bytes: int  # of one column's reduction
+
+    def panel(self, e: Emitter, column: Index) -> Ssa:
+        return e.offset(self.start, e.mul(column, self.column_bytes))
+
+
+@dataclass(frozen=True, eq=False)
+class DirectFeed:
+    """Pixels read where the tensor lies: no padding, or none that matters."""
+
+    start: Ssa
+    image_bytes: Dim
+    down_bytes: Dim
+    right_bytes: Dim
+
+    def open(self, e: Emitter, window: Window) -> Ssa:
+        at = e.add(e.mul(window.n, e.dim(self.image_bytes)), e.mul(window.top, e.dim(self.down_bytes)))
+        return e.offset(self.start, at)
+
+
+def emit_contraction(e: Emitter, job: Contraction) -> None:
+    """The body of the kernel: all units of [lo, hi)."""
+    e.loop(e.lo, e.hi, 1, lambda unit: _Unit(e, job).emit(unit))
+
+
+TileVisit = Callable[[Spot, Ssa], None]  # a tile, and the address of its first tap
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """One work unit: a block of pixels times a block of panels."""
+
+    e: Emitter
+    job: Contraction
+
+    def emit(self, unit: Index) -> None:
+        e, job = self.e, self.job
+        panels, pixels = self._blocks(unit)
+        width = job.blocks.panel_width * job.blocks.tactic.panels
+        first = e.mul(panels, width)
+        last = e.min(e.add(first, width), job.blocks.channels)
+        over_tiles = self._stretch(pixels) if job.blocks.is_flat else self._rows(pixels)
+        if job.blocks.tactic.panels_outer:
+            self._over_columns(first, last, lambda c: over_tiles(lambda spot, at: self._tile(spot, at, c)))
+        else:
+            over_tiles(lambda spot, at: self._over_columns(first, last, lambda c: self._tile(spot, at, c)))
+
+    def _blocks(self, unit: Index) -> tuple[Index, Index]:
+        """Which panel block and which pixel block."""
+        e, job = self.e, self.job
+        if job.blocks.panel_blocks == 1:
+            return 0, unit
+        if job.blocks.tactic.units_by_panel:
+            blocks = e.dim(job.blocks.pixel_blocks)
+            return e.div(unit, blocks), e.rem(unit, blocks)
+        return e.rem(unit, job.blocks.panel_blocks), e.div(unit, job.blocks.panel_blocks)
+
+    def _stretch(self, block: Index) -> Callable[[TileVisit], None]:
+        """The tiles of a stretch of the only row."""
+        e, job = self.e, self.job
+        lo, hi = self._ends(block)
+        base = job.feed.open(e, Window(0, 0, 1, lo, hi))
+        return lambda visit: self._row(base, 0, 0, (lo, hi), 1, visit)
+
+    def _ends(self, block: Index) -> tuple[Index, Index]:
+        e, split, step = self.e, self.job.blocks.row_split, self.job.blocks.tactic.rows
+        if split is None:
+            lo = e.mul(block, step * self.job.blocks.tactic.pixels)
+            return lo, e.min(e.add(lo, step * self.job.blocks.tactic.pixels), e.dim(self.job.blocks.sizes[2]))
+        if split.count <= step:
+            return 0, split.extent
+        lo, hi = e.mul(block, step), e.min(e.mul(e.add(block, 1), step), split.count)
+        return split.start_of(e, lo), split.start_of(e, hi)
+
+    def _rows(self, block: Index) -> Callable[[TileVisit], None]:
+        """The tiles of a block of rows of one image."""
+        e, job = self.e, self.job
+        h, per_unit = job.blocks.sizes[1], job.blocks.rows_per_unit
+        blocks = e.dim(ceildiv(h, per_unit))
+        n, top = e.div(block, blocks), e.mul(e.rem(block, blocks), per_unit)
+        bottom = e.min(e.add(top, per_unit), e.dim(h))
+        base = job.feed.open(e, Window(n, top, bottom, 0, e.dim(job.blocks.sizes[2])))
+        left = h % job.blocks.tile_height if isinstance(h, int) else 0
+        heights = (job.blocks.tile_height, left) if left else (job.blocks.tile_height,)
+
+        def visit_all(visit: TileVisit) -> None:
+            def row(y: Index, height: int) -> None:
+                here = e.offset(base, e.mul(y, e.dim(job.feed.down_bytes)))
+                self._row(here, n, e.add(top, y), (0, e.dim(job.blocks.sizes[2])), height, visit)
+
+            over_cascade(e, heights, 0, e.sub(bottom, top), row)
+
+        return visit_all
+
+    def _row(
+        self, base: Ssa, n: Index, h: Index, ends: tuple[Index, Index], height: int, visit: TileVisit
+    ) -> None:
+        """The tiles of one row of tiles."""
+        e, job = self.e, self.job
+
+        def tile(w: Index, width: int) -> None:
+            visit(Spot(n, h, w, height, width), e.offset(base, e.mul(w, e.dim(job.feed.right_bytes))))
+
+        split = job.blocks.row_split
+        if split is not None:
+            over_split(e, split, *ends, tile)
+        else:
+            over_cascade(e, cascade(job.blocks.tactic.pixels), *ends, tile)
+
+    def _over_columns(self, first: Index, last: Index, visit: Callable[[Columns], None]) -> None:
+        """The panels of [first, last): whole ones in a loop, then what is left of the channels."""
+        e, job, width = self.e, self.job, self.job.blocks.panel_width
+        whole = job.blocks.channels // width * width
+        full = (None,) * job.blocks.tactic.vectors
+        over_cascade(e, (width,), first, e.min(last, whole), lambda column, _: visit(Columns(column, full)))
+        if whole < job.blocks.channels:
+            tail = Columns(whole, _tail_masks(job.blocks.channels - whole, job.blocks.lanes))
+            reached = e.less(whole, last)
+            if isinstance(last, int):
+                visit(tail)
+            else:
+                e.branch(reached, lambda: visit(tail))
+
+    def _tile(self, spot: Spot, at: Ssa, columns: Columns) -> None:
+        e, job = self.e, self.job
+        down, right = (e.dim(b) for b in (job.feed.down_bytes, job.feed.right_bytes))
+        pixels = [_address(e, at, e.add(e.mul(down, y), e.mul(right, x))) for y, x in spot.pixels]
+        weights = job.weights.panel(e, columns.first)
+        start = self._start(spot, columns)
+        sums = accumulate(e, job.taps, pixels, weights, start, columns.vectors)
+        job.epilogue.emit(e, spot, columns, sums)
+
+    def _start(self, spot: Spot, columns: Columns) -> tuple[Ssa, ...]:
+        """The accumulators to begin with: the bias, or zero."""
+        e, job = self.e, self.job
+        count = len(spot.pixels)
+        if job.bias is None:
+            return zeros(e, count * columns.vectors)
+        at = e.at(job.bias, "float", columns.first)
+        width = e.target.vector_bytes
+        loaded = [
+            e.load(vector("float", job.blocks.lanes), e.offset(at, j * width), width) for j in range(columns.vectors)
+        ]
+        return tuple(loaded * count)
+
+
+def cascade(pixels: int) -> tuple[int, ...]:
+    """Tile heights for a row whose length is known only at run time: the full one, then halves down to one pixel."""
+    sizes = [pixels]
+    while sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    return tuple(sizes)
+
+
+def _tail_masks(channels: int, lanes: int) -> tuple[Ssa | None, ...]:
+    """Masks of the vectors that hold the last channels."""
+    type = vector("i1", lanes)
+    whole, left = divmod(channels, lanes)
+    bits = ", ".join(f"i1 {int(lane < left)}" for lane in range(lanes))
+    return (None,) * whole + ((Ssa(f"<{bits}>", type),) if left else ())
+
+
+def _address(e: Emitter, at: Ssa, distance: Index) -> Ssa | tuple[Ssa, int]:
+    return (at, distance) if isinstance(distance, int) else e.offset(at, distance)

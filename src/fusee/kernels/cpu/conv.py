@@ -1,0 +1,218 @@
+"""Convolution of NHWC images as a contraction: 1x1 reads the image itself, others padded copies of a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fusee.base.dims import Dim
+from fusee.base.types import F32, Array
+from fusee.ir.graph import Op
+from fusee.kernels.cpu.anchor import Anchored, split_at
+from fusee.kernels.cpu.contraction import (
+    Blocks,
+    Contraction,
+    DirectFeed,
+    Feed,
+    PackedWeights,
+    TileTactic,
+    Window,
+    emit_contraction,
+    pack_panels,
+    pad_vector,
+)
+from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.epilogue import SPILL_BYTES, attach, group_problem, pixel_steps, tensors_of
+from fusee.kernels.cpu.padding import SLACK_BYTES, Image, PaddedRows
+from fusee.kernels.cpu.space import Space, merge_axes, separate_axes, strides_of
+from fusee.kernels.cpu.ssa import Ssa
+from fusee.kernels.cpu.tactics import Work, tile_cost_us, tile_tactics
+from fusee.kernels.cpu.tile import Taps
+from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
+from fusee.ops.fused import Fused
+from fusee.ops.linear import Conv
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A two-dimensional NHWC convolution of one group, with everything its kernel must know."""
+
+    group: Anchored
+    conv: Conv
+    weights: Array  # [O, C, KH, KW]
+    strides: tuple[Dim, Dim, int]  # of x, in elements: n, h, w
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return self.weights.shape[2], self.weights.shape[3]
+
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[1]
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns that one window spans."""
+        (kh, kw), (dh, dw) = self.kernel, self.conv.dilations
+        return (kh - 1) * dh + 1, (kw - 1) * dw + 1
+
+    @property
+    def is_padded(self) -> bool:
+        return any(self.conv.pads)
+
+
+def geometry(call: KernelCall) -> Geometry | str:
+    """The convolution of a call, or why these kernels do not compute it."""
+    group = split_at(call, Conv)
+    if isinstance(group, str):
+        return group
+    conv, x, weights = group.op, group.inputs[0].operand, group.inputs[1].value
+    assert isinstance(conv, Conv)
+    if conv.layout != "NHWC" or x.type.rank != 4:
+        return f"{x.type} in layout {conv.layout} is not a batch of NHWC images"
+    if group.dtype is not F32 or x.type.dtype is not F32:
+        return f"{x.type} to {group.dtype} is not f32"
+    if weights is None:
+        return "the weights are not known at build time"
+    n, h, w, c = strides_of(x)
+    if c != 1 or not isinstance(w, int):
+        return f"the channels of {x.type} do not lie side by side"
+    return Geometry(group, conv, weights, (n, h, w))
+
+
+class TiledConv(Kernel):
+    """Register tiles of output pixels times channels; weights packed at build; any kernel, stride, dilation, padding."""
+
+    op: ClassVar[type[Op]] = Conv
+
+    def refuses(self, call: KernelCall) -> str:
+        found = geometry(call)
+        if isinstance(found, str):
+            return found
+        if found.conv.group != 1:
+            return f"the convolution has {found.conv.group} groups"
+        return group_problem(call, found.group)
+
+    def tactics(self, call: KernelCall) -> Sequence[TileTactic]:
+        return tile_tactics(_Plan.of(call).work, call.target)
+
+    def cost_us(self, call: KernelCall, tactic: Tactic) -> float | None:
+        assert isinstance(tactic, TileTactic)
+        return tile_cost_us(_Plan.of(call).work, tactic, call.target)
+
+    def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
+        assert isinstance(tactic, TileTactic)
+        return _Plan.of(call).emit(tactic, symbol)
+
+
+class FusedConv(TiledConv):
+    """The same for a convolution with elementwise ops behind it."""
+
+    op: ClassVar[type[Op]] = Fused
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A call taken apart: the pixels of the result, and how x and the group's other tensors lie over them."""
+
+    call: KernelCall
+    shape: Geometry
+    space: Space
+
+    @staticmethod
+    def of(call: KernelCall) -> _Plan:
+        found = geometry(call)
+        assert isinstance(found, Geometry)
+        rank = len(found.group.shape)
+        n, h, w = found.strides
+        steps = [(n, h * found.conv.strides[0], w * found.conv.strides[1])]
+        rows = [*steps, *[pixel_steps(t, rank) for t in tensors_of(found.group, call.results)]]
+        sizes = found.group.shape[:-1]
+        merged = None if found.is_padded else merge_axes(sizes, rows)
+        return _Plan(call, found, merged or separate_axes(sizes, rows))
+
+    @property
+    def work(self) -> Work:
+        shape = self.shape
+        kh, kw = shape.kernel
+        return Work(
+            self.space.sizes, shape.weights.shape[0], kh * kw * shape.channels, shape.channels, shape.is_padded
+        )
+
+    def emit(self, tactic: TileTactic, symbol: str) -> Code:
+        e = Emitter(symbol, self.call.target)
+        lanes = e.lanes_for("float")
+        blocks = Blocks(self.space.sizes, self.work.channels, lanes, tactic)
+        matrix = self.shape.weights.transpose(2, 3, 1, 0).reshape(-1, self.work.channels)
+        constants = [pack_panels(matrix, blocks.panel_width, lanes)]
+        weights = PackedWeights(e.constant(0), matrix.shape[0] * 4)
+        bias = self._bias(e, constants, lanes)
+        feed, taps, scratch = self._padded(e, blocks) if self.shape.is_padded else self._direct(e)
+        epilogue = attach(e, self.shape.group, self.call.results, self.space.steps[1:], constants)
+        emit_contraction(e, Contraction(blocks, taps, feed, weights, bias, epilogue))
+        launch = e.launch(blocks.units, scratch)
+        return Code(e.text(), (launch,), frozenset(e.declarations), tuple(constants))
+
+    def _bias(self, e: Emitter, constants: list[Array], lanes: int) -> Ssa | None:
+        given = self.shape.group.inputs[2:]
+        if not given or given[0].value is None:
+            return None
+        constants.append(pad_vector(given[0].value, lanes))
+        return e.constant(len(constants) - 1)
+
+    def _taps(self, down: Dim, right: int) -> Taps:
+        """What a pixel reads where rows and columns lie that many elements apart."""
+        (kh, kw), (dh, dw), c = self.shape.kernel, self.shape.conv.dilations, self.shape.channels
+        if right * dw == c or kw == 1:
+            return Taps(kh, down * (dh * 4), 1, 0, kw * c)
+        return Taps(kh, down * (dh * 4), kw, right * dw * 4, c)
+
+    @property
+    def _source(self) -> int:
+        index = self.shape.group.inputs[0].index
+        assert index is not None
+        return index
+
+    def _direct(self, e: Emitter) -> tuple[Feed, Taps, Dim]:
+        """Read the image where it lies."""
+        n, h, w = self.space.steps[0]
+        _, down, right = self.shape.strides
+        return DirectFeed(e.operand(self._source), n * 4, h * 4, w * 4), self._taps(down, right), SPILL_BYTES
+
+    def _padded(self, e: Emitter, blocks: Blocks) -> tuple[Feed, Taps, Dim]:
+        """Copy what a unit reads into scratch, with zeros around the image."""
+        shape = self.shape
+        _, height, width, _ = shape.group.inputs[0].operand.type.shape
+        image = Image(e.operand(self._source), height, width, shape.channels, shape.strides)
+        (sh, sw), (reach_h, reach_w) = shape.conv.strides, shape.reach
+        top, left, *_ = shape.conv.pads
+        columns = (blocks.pixels_per_row - 1) * sw + reach_w
+        rows = PaddedRows(image, e.offset(e.scratch, SPILL_BYTES), columns, top, left)
+        feed = PaddedFeed(rows, (sh, sw), reach_h)
+        most_rows = (blocks.rows_per_unit - 1) * sh + reach_h
+        scratch = SPILL_BYTES + rows.row_bytes * most_rows + SLACK_BYTES
+        return feed, self._taps(columns * shape.channels, shape.channels), scratch
+
+
+@dataclass(frozen=True, eq=False)
+class PaddedFeed:
+    """Pixels read from padded copies of the rows that a unit needs."""
+
+    rows: PaddedRows
+    strides: tuple[int, int]
+    reach: int  # rows that one window spans
+
+    @property
+    def down_bytes(self) -> Dim:
+        return self.rows.row_bytes * self.strides[0]
+
+    @property
+    def right_bytes(self) -> Dim:
+        return self.rows.image.channels * (4 * self.strides[1])
+
+    def open(self, e: Emitter, window: Window) -> Ssa:
+        down, right = self.strides
+        between = e.mul(e.sub(e.sub(window.bottom, window.top), 1), down)
+        self.rows.copy(e, window.n, e.mul(window.top, down), e.add(between, self.reach), e.mul(window.left, right))
+        return e.offset(self.rows.buffer, e.sub(0, e.mul(window.left, e.dim(self.right_bytes))))

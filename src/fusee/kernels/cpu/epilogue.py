@@ -1,0 +1,208 @@
+"""What follows a tile's reduction: the group's elementwise ops on the accumulators, and the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusee.base.dims import Dim
+from fusee.base.types import F32, Array
+from fusee.ir.graph import Graph
+from fusee.kernels.cpu.anchor import Anchored, Source
+from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.lanes import emit_body
+from fusee.kernels.cpu.space import broadcast_steps, strides_of
+from fusee.kernels.cpu.ssa import Index, Ssa, vector
+from fusee.kernels.kernel import KernelCall, Operand
+
+SPILL_BYTES = 2048  # what one tile's accumulators take: 32 registers of 64 bytes
+_INLINE_OPS = 6  # a longer epilogue is emitted once, in a loop over the tile's pixels, to keep the code small
+
+
+@dataclass(frozen=True, eq=False)
+class Lying:
+    """A tensor as the epilogue meets it: its address, and its steps in elements along (n, h, w) and the channels."""
+
+    address: Ssa
+    steps: tuple[Dim, Dim, Dim]
+    channel: int  # 1, or 0 where it is one number for all channels
+
+    @property
+    def is_per_channel(self) -> bool:
+        """Whether all pixels see the same numbers."""
+        return not any(self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The channels of one tile: the first one, and per vector the mask of its lanes that exist (None: all)."""
+
+    first: Index
+    masks: tuple[Ssa | None, ...]
+
+    @property
+    def vectors(self) -> int:
+        return len(self.masks)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a tile lies: its first pixel, and its pixels as (rows down, pixels right) from there."""
+
+    n: Index
+    h: Index
+    w: Index
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> tuple[tuple[int, int], ...]:
+        return tuple((y, x) for y in range(self.height) for x in range(self.width))
+
+
+def lying_problem(operand: Operand, rank: int) -> str:
+    """Why the epilogue cannot read or write a tensor of this kind; '' when it can."""
+    if operand.type.dtype is not F32:
+        return f"{operand.type} beside the anchor is not f32"
+    channel = broadcast_steps(operand.type.shape, strides_of(operand), rank)[-1]
+    return "" if channel in (0, 1) else f"the channels of {operand.type} lie {channel} elements apart"
+
+
+def group_problem(call: KernelCall, group: Anchored) -> str:
+    """Why an epilogue cannot handle a group's other tensors; '' when it can."""
+    if 0 in group.shape or any(0 in s.operand.type.shape for s in group.inputs):
+        return "there is nothing to compute"
+    if any(s.value is None for s in group.inputs[2:]):
+        return "the bias is not known at build time"
+    rank = len(group.shape)
+    return next((p for t in tensors_of(group, call.results) if (p := lying_problem(t, rank))), "")
+
+
+def tensors_of(group: Anchored, results: Sequence[Operand]) -> list[Operand]:
+    """The tensors beside the anchor's operands, in the order in which ``attach`` wants their steps."""
+    return [*[leaf.operand for leaf in group.leaves], *results]
+
+
+def pixel_steps(tensor: Operand, rank: int) -> tuple[Dim, ...]:
+    """A tensor's steps along the axes of the anchor's result, channels left out."""
+    return broadcast_steps(tensor.type.shape, strides_of(tensor), rank)[:-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Epilogue:
+    """The rest of a group after its anchor, ready to be emitted for any tile."""
+
+    rest: Graph
+    leaves: tuple[Lying, ...]
+    results: tuple[Lying, ...]
+    spill: Ssa  # scratch of this thread for one tile
+
+    def emit(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
+        """Finish a tile whose sums are in registers, pixel by pixel."""
+        if sum(1 for node in self.rest.nodes() if node.operands) > _INLINE_OPS:
+            self._rolled(e, spot, columns, accumulators)
+        else:
+            self._inline(e, spot, columns, accumulators)
+
+    def _inline(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
+        leaves = [_Near.of(e, t, spot, columns) for t in self.leaves]
+        results = [_Near.of(e, t, spot, columns) for t in self.results]
+        fixed = {
+            (i, j): near.load(e, near.start, j, columns)
+            for i, near in enumerate(leaves)
+            if near.tensor.is_per_channel
+            for j in range(columns.vectors)
+        }
+        for p, (y, x) in enumerate(spot.pixels):
+            for j in range(columns.vectors):
+                values = [
+                    fixed[i, j] if (i, j) in fixed else near.load(e, near.pixel(e, y, x), j, columns)
+                    for i, near in enumerate(leaves)
+                ]
+                finished = emit_body(e, self.rest, accumulators[p * columns.vectors + j], *values)
+                for near, value in zip(results, finished, strict=True):
+                    near.store(e, near.pixel(e, y, x), j, columns, value)
+
+    def _rolled(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
+        width = e.target.vector_bytes
+        for k, value in enumerate(accumulators):
+            e.store(value, e.offset(self.spill, k * width), width)
+        leaves = [_Near.of(e, t, spot, columns) for t in self.leaves]
+        results = [_Near.of(e, t, spot, columns) for t in self.results]
+
+        def pixel(y: Index, x: Index) -> None:
+            row = e.add(e.mul(y, spot.width), x)
+            sums = e.offset(self.spill, e.mul(row, columns.vectors * width))
+            for j in range(columns.vectors):
+                values = [near.load(e, near.pixel(e, y, x), j, columns) for near in leaves]
+                taken = e.load(vector("float", e.lanes_for("float")), e.offset(sums, j * width), width)
+                for near, value in zip(results, emit_body(e, self.rest, taken, *values), strict=True):
+                    near.store(e, near.pixel(e, y, x), j, columns, value)
+
+        e.loop(0, spot.height, 1, lambda y: e.loop(0, spot.width, 1, lambda x: pixel(y, x)) and None)
+
+
+def attach(
+    e: Emitter,
+    group: Anchored,
+    results: Sequence[Operand],
+    steps: Sequence[tuple[Dim, Dim, Dim]],
+    constants: list[Array],
+) -> Epilogue:
+    """The epilogue of a group whose tensors have these steps; constants of its body are added to ``constants``."""
+    rank, leaves = len(group.shape), len(group.leaves)
+    addresses = [_address_of(e, leaf, constants) for leaf in group.leaves]
+    addresses += [e.result(i) for i in range(len(results))]
+    lying = [
+        Lying(address, row, _channel_step(tensor, rank))
+        for address, row, tensor in zip(addresses, steps, tensors_of(group, results), strict=True)
+    ]
+    return Epilogue(group.rest, tuple(lying[:leaves]), tuple(lying[leaves:]), e.scratch)
+
+
+def _address_of(e: Emitter, leaf: Source, constants: list[Array]) -> Ssa:
+    if leaf.index is not None:
+        return e.operand(leaf.index)
+    assert leaf.value is not None
+    constants.append(leaf.value)
+    return e.constant(len(constants) - 1)
+
+
+def _channel_step(tensor: Operand, rank: int) -> int:
+    step = broadcast_steps(tensor.type.shape, strides_of(tensor), rank)[-1]
+    assert isinstance(step, int)
+    return step
+
+
+@dataclass(frozen=True, eq=False)
+class _Near:
+    """A tensor with the address of a tile's first element."""
+
+    tensor: Lying
+    start: Ssa
+
+    @staticmethod
+    def of(e: Emitter, tensor: Lying, spot: Spot, columns: Columns) -> _Near:
+        index = e.mul(columns.first, tensor.channel)
+        for coordinate, step in zip((spot.n, spot.h, spot.w), tensor.steps, strict=True):
+            index = e.add(index, e.mul(coordinate, e.dim(step)))
+        return _Near(tensor, e.at(tensor.address, "float", index))
+
+    def pixel(self, e: Emitter, y: Index, x: Index) -> Ssa:
+        _, down, right = self.tensor.steps
+        return e.at(self.start, "float", e.add(e.mul(y, e.dim(down)), e.mul(x, e.dim(right))))
+
+    def load(self, e: Emitter, pixel: Ssa, j: int, columns: Columns) -> Ssa:
+        lanes = e.lanes_for("float")
+        if self.tensor.channel == 0:
+            return e.splat(e.load("float", pixel), lanes)
+        at, mask = e.offset(pixel, j * e.target.vector_bytes), columns.masks[j]
+        type = vector("float", lanes)
+        return e.load(type, at) if mask is None else e.load_masked(type, at, mask)
+
+    def store(self, e: Emitter, pixel: Ssa, j: int, columns: Columns, value: Ssa) -> None:
+        at, mask = e.offset(pixel, j * e.target.vector_bytes), columns.masks[j]
+        if mask is None:
+            e.store(value, at)
+        else:
+            e.store_masked(value, at, mask)

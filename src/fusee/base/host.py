@@ -56,14 +56,14 @@ def _sortable(x: Array) -> Array:
     return x if x.dtype.isbuiltin == 1 else x.astype(np.float32)
 
 
-def random_uniform(attributes: Attributes) -> tuple[Array, ...]:
+def random_uniform(attributes: Attributes, *_after: Array) -> tuple[Array, ...]:
     """Numbers spread evenly over [low, high)."""
     drawn = _generator(attributes).random(attributes["shape"])
     low, high = attributes["low"], attributes["high"]
     return ((low + (high - low) * drawn).astype(_dtype(attributes)),)
 
 
-def random_normal(attributes: Attributes) -> tuple[Array, ...]:
+def random_normal(attributes: Attributes, *_after: Array) -> tuple[Array, ...]:
     """Numbers from the normal distribution with the given mean and standard deviation."""
     drawn = _generator(attributes).standard_normal(attributes["shape"])
     return ((attributes["mean"] + attributes["scale"] * drawn).astype(_dtype(attributes)),)

@@ -11,21 +11,22 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
-import onnx
 
-from fusee.base.dims import Dim, Expr
+import onnx
+from fusee.base.dims import Dim, Expr, symbols
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import Array, TensorType
 from fusee.ir.graph import Graph, Value, const_array
 from fusee.onnx.loader import tensor_array
 from fusee.ops.control import After
 
-
 Int, Float = int, float  # OnnxCall has methods of these names
 
 
 class Host(Protocol):
     """What a call asks of the importer that walks the model."""
+
+    data_names: set[str]  # names whose values come from data when the graph runs, not from the shapes of its inputs
 
     def fresh(self, hint: str) -> Expr: ...
     def known_dims(self, value: Value) -> tuple[Dim, ...] | None: ...
@@ -156,6 +157,7 @@ class OnnxCall:
         value = self.value(i)
         known = self.host.known_dims(value)
         if known is not None:
+            self.tokens += [value] if self.comes_from_data(known) else []
             return known
         names, token = self.host.bound_dims(value, self.where)
         self.tokens.append(token)
@@ -169,7 +171,13 @@ class OnnxCall:
 
     def fresh(self, hint: str) -> Expr:
         """A new name for a size that only the run knows."""
-        return self.host.fresh(hint)
+        name = self.host.fresh(hint)
+        self.host.data_names.update(symbols(name))
+        return name
+
+    def comes_from_data(self, dims: tuple[Dim, ...]) -> bool:
+        """Whether sizes are only known when data has been computed: what uses them must wait for it."""
+        return bool(symbols(dims) & self.host.data_names)
 
     def refuse(self, reason: str) -> NoReturn:
         """Give up on this node; the importer reports all refusals at once."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import onnx
 import onnx.inliner
 
+import onnx
 from fusee.base.dims import Dim, Expr, element_name, sym
-from fusee.base.errors import FuseeError, ModelError, UnsupportedModel
+from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import DType, TensorType
 from fusee.ir.graph import Const, Graph, Input, Value
 from fusee.onnx.call import Lowering, OnnxCall
@@ -116,6 +114,7 @@ class Importer:
     problems: list[str] = field(default_factory=list[str])
     contents: SymbolicContents = field(default_factory=SymbolicContents)
     names_used: set[str] = field(default_factory=set[str])
+    data_names: set[str] = field(default_factory=set[str])
     scope: Scope = field(default_factory=Scope)
 
     def import_main(self, proto: onnx.GraphProto) -> Graph:
@@ -245,6 +244,7 @@ class Importer:
             raise UnsupportedModel(f"{where}: sizes come from {value.type}, whose length is not known at build time")
         names = tuple(self.fresh("u") for _ in range(value.type.size))
         signed = tuple(element_name(str(n), 0) for n in names)
+        self.data_names.update(signed)
         token = Bind(signed)(value, loc=(where,))
         return tuple(sym(n) for n in signed), token
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusee.onnx import control, index, math, nn, quant, reduce, tensor, vision
+from fusee.onnx import control, fill, index, math, nn, quant, random, reduce, slicing, tensor, vision
 from fusee.onnx.call import Lowering
 
 LOWERINGS: tuple[Lowering, ...] = (
@@ -12,6 +12,9 @@ LOWERINGS: tuple[Lowering, ...] = (
     *nn.LOWERINGS,
     *vision.LOWERINGS,
     *tensor.LOWERINGS,
+    *slicing.LOWERINGS,
+    *fill.LOWERINGS,
     *index.LOWERINGS,
     *control.LOWERINGS,
+    *random.LOWERINGS,
 )

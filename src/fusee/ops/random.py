@@ -17,7 +17,10 @@ from fusee.ops.check import need_rank, numbers
 
 @dataclass(frozen=True)
 class RandomUniform(Op):
-    """Numbers spread evenly over [low, high), of ``shape``. No operands. ONNX RandomUniform, RandomUniformLike."""
+    """Numbers spread evenly over [low, high), of ``shape``. ONNX RandomUniform, RandomUniformLike.
+
+    Operands carry no data: they are what must have run before the shape is known (usually there are none).
+    """
 
     shape: Shape
     low: float
@@ -26,10 +29,10 @@ class RandomUniform(Op):
     seed: int
     on_host: ClassVar[str] = "random_uniform"
 
-    def infer(self) -> TensorType:
+    def infer(self, *after: TensorType) -> TensorType:
         return TensorType(self.dtype, self.shape)
 
-    def reference(self) -> tuple[Array, ...]:
+    def reference(self, *after: Array) -> tuple[Array, ...]:
         return host.random_uniform({**self.attributes(), "shape": numbers(self.shape)})
 
 
@@ -41,9 +44,9 @@ RandomUniform.samples = (
 
 @dataclass(frozen=True)
 class RandomNormal(Op):
-    """Normally distributed numbers of ``shape``; ``scale`` is the standard deviation. No operands.
+    """Normally distributed numbers of ``shape``; ``scale`` is the standard deviation.
 
-    ONNX RandomNormal, RandomNormalLike.
+    Operands as for RandomUniform. ONNX RandomNormal, RandomNormalLike.
     """
 
     shape: Shape
@@ -53,10 +56,10 @@ class RandomNormal(Op):
     seed: int
     on_host: ClassVar[str] = "random_normal"
 
-    def infer(self) -> TensorType:
+    def infer(self, *after: TensorType) -> TensorType:
         return TensorType(self.dtype, self.shape)
 
-    def reference(self) -> tuple[Array, ...]:
+    def reference(self, *after: Array) -> tuple[Array, ...]:
         return host.random_normal({**self.attributes(), "shape": numbers(self.shape)})
 
 

@@ -366,17 +366,20 @@ Range.samples = (
 
 @dataclass(frozen=True)
 class DimsTensor(Op):
-    """The tensor ``i64[n]`` of sizes, for a graph that computes with its shapes. No operands. ONNX Shape, Size."""
+    """The tensor ``i64[n]`` of sizes, for a graph that computes with its shapes. ONNX Shape, Size.
+
+    Operands carry no data: they are what must have run before the sizes are known (usually there are none).
+    """
 
     elements: tuple[Dim, ...]
 
-    def infer(self) -> TensorType:
+    def infer(self, *after: TensorType) -> TensorType:
         return TensorType(I64, (len(self.elements),))
 
-    def reference(self) -> Array:
+    def reference(self, *after: Array) -> Array:
         return np.array(numbers(self.elements), np.int64)
 
-    def flops(self) -> Dim:
+    def flops(self, *after: TensorType) -> Dim:
         return 0
 
 

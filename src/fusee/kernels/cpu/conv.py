@@ -135,9 +135,10 @@ class _Plan:
     @property
     def work(self) -> Work:
         shape = self.shape
-        kh, kw = shape.kernel
+        (kh, kw), (sh, sw), c = shape.kernel, shape.conv.strides, shape.channels
+        right = sw * (c if shape.is_padded else shape.strides[2]) * 4
         return Work(
-            self.space.sizes, shape.weights.shape[0], kh * kw * shape.channels, shape.channels, shape.is_padded
+            self.space.sizes, shape.weights.shape[0], kh * kw * c, right, min(sh, kh) * min(sw, kw) * c * 4, shape.is_padded
         )
 
     def emit(self, tactic: TileTactic, symbol: str) -> Code:

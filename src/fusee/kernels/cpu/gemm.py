@@ -59,7 +59,9 @@ class _Plan:
     @property
     def work(self) -> Work:
         length, columns = self.matrix.shape
-        return Work(self.space.sizes, columns, length, length, is_padded=False)
+        right = self.space.steps[0][2]
+        right_bytes = right * 4 if isinstance(right, int) else 0
+        return Work(self.space.sizes, columns, length, right_bytes, length * 4, is_padded=False)
 
     def emit(self, tactic: TileTactic, symbol: str) -> Code:
         e = Emitter(symbol, self.call.target)

@@ -29,15 +29,20 @@ class Op:
     samples: ClassVar[tuple[Sample, ...]] = ()  # (op, operand types) that every suite runs
     on_host: ClassVar[str] = ""  # name in base.host.FUNCTIONS of the run-time function, when no native kernel is meant
 
-    def infer(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
+    # Signatures that any parameters override: an op names its operands.
+    def infer(self, *operands: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:
         raise InternalError(f"{type(self).__name__} declares no type rule")
 
-    def reference(self, *operands: Array) -> Array | tuple[Array, ...]:
+    def reference(self, *operands: Any, **_: Any) -> Array | tuple[Array, ...]:
         raise InternalError(f"{type(self).__name__} declares no reference")
 
-    def flops(self, *operands: TensorType) -> Dim:
+    def flops(self, *operands: Any, **_: Any) -> Dim:
         """Arithmetic operations for these operands: one per result element unless the op says otherwise."""
         return sum((t.size for t in self.result_types(*operands)), start=0)
+
+    def sample_operands(self, rng: np.random.Generator, *types: TensorType) -> tuple[Array, ...]:
+        """Operands for a sample: normal floats, integers from -4 (or 0) to 4, booleans."""
+        return tuple(_sample_array(rng, t) for t in types)
 
     def result_types(self, *operands: TensorType) -> tuple[TensorType, ...]:
         """What ``infer`` gives, always as a tuple."""
@@ -95,6 +100,17 @@ class Op:
         changed = {k: _bind_attribute(v, values) for k, v in self.attributes().items()}
         changed = {k: v for k, v in changed.items() if v is not self.attributes()[k]}
         return replace(self, **changed) if changed else self  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+
+
+def _sample_array(rng: np.random.Generator, of: TensorType) -> Array:
+    shape = of.static_shape()
+    if of.dtype.is_float:
+        return np.asarray(rng.standard_normal(shape)).astype(of.dtype.numpy)
+    if of.dtype is DType.BOOL:
+        return np.asarray(rng.random(shape) < 0.5)
+    half = 2 ** (of.dtype.bits - 1)
+    low, high = max(-4, -half) if of.dtype.is_signed else 0, min(4, half - 1)
+    return np.asarray(rng.integers(low, high + 1, shape)).astype(of.dtype.numpy)
 
 
 def _attribute_symbols(value: Any) -> frozenset[str]:

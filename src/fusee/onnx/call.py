@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from fusee.ir.graph import Graph, Value, const_array
 from fusee.onnx.loader import tensor_array
 from fusee.ops.control import After
 
-Int, Float = int, float  # OnnxCall has methods of these names
+Int: TypeAlias = int  # OnnxCall has methods of these names
+Float: TypeAlias = float
 
 
 class Host(Protocol):

@@ -94,8 +94,9 @@ def _known_range(call: OnnxCall, start: Value, delta: Value, arrays: list[Array]
     first, last, step = (a.item() for a in arrays)
     if step == 0:
         raise ModelError(f"{call.where}: the step is 0")
-    op = Range(max(0, ceil((last - first) / step)))
-    if op.size <= FOLDED_ELEMENTS:
+    size = max(0, ceil((last - first) / step))
+    op = Range(size)
+    if size <= FOLDED_ELEMENTS:
         return const(op.reference(arrays[0], arrays[2].astype(arrays[0].dtype)))
     return op(start, delta, loc=call.loc)
 

@@ -1,4 +1,4 @@
-"""ONNX ops that cut and pad: slice, split, pad, centre crop. Sizes that only the run knows are clamped in expressions."""
+"""ONNX ops that cut and pad: slice, split, pad, centre crop. Sizes that only the run knows are clamped in them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ def lower_pad(call: OnnxCall) -> Value:
     if mode not in PAD_MODES:
         raise ModelError(f"{call.where}: mode {mode!r} is not one of {', '.join(PAD_MODES)}")
     before, after = dict(zip(axes, pads, strict=False)), dict(zip(axes, pads[len(axes) :], strict=True))
-    op = Pad(*(tuple(d.get(a, 0) for a in range(x.type.rank)) for d in (before, after)), mode)
+    every = range(x.type.rank)
+    op = Pad(tuple(before.get(a, 0) for a in every), tuple(after.get(a, 0) for a in every), mode)
     return op(x, _pad_value(call, x.type), loc=call.loc) if mode == "constant" else op(x, loc=call.loc)
 
 

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 from fusee.base.errors import DeviceError, RequestError
@@ -24,6 +23,7 @@ from fusee.runtime.device import Device
 from fusee.runtime.session import Session
 from fusee.runtime.team import MAX_THREADS
 
+POOL_SESSIONS = 4  # that Engine.run may use at the same time, each with all cores
 DEVICES: dict[str, Callable[[LoadedCode, int], Device]] = {"cpu": CpuDevice}
 
 
@@ -33,8 +33,15 @@ class Engine:
     def __init__(self, artifact: Artifact) -> None:
         check_symbols(artifact.plan, artifact.code)
         self.artifact = artifact
+        self._code = load_code(artifact.code)
+        table = artifact.weights.table
+        used_bytes = max((w.offset_bytes + w.size_bytes for w in table), default=0)
+        self._constants = Constants(aligned_weights(artifact.weights.data, used_bytes), table)
+        self._make_pool()
+
+    def _make_pool(self) -> None:
         self._idle: list[Session] = []
-        self._slots = threading.BoundedSemaphore(max(1, len(os.sched_getaffinity(0))))
+        self._slots = threading.BoundedSemaphore(POOL_SESSIONS)
         self._pid = os.getpid()
 
     @property
@@ -53,16 +60,6 @@ class Engine:
     def outputs(self) -> tuple[PlanOutput, ...]:
         return self.artifact.plan.outputs
 
-    @cached_property
-    def _code(self) -> LoadedCode:
-        return load_code(self.artifact.code)
-
-    @cached_property
-    def _constants(self) -> Constants:
-        weights = self.artifact.weights
-        used_bytes = max((w.offset_bytes + w.size_bytes for w in weights.table), default=0)
-        return Constants(aligned_weights(weights.data, used_bytes), weights.table)
-
     def session(self, threads: int | None = None, device: str = "cpu") -> Session:
         """A new session with that many threads (the machine's cores when None).
 
@@ -76,7 +73,9 @@ class Engine:
         return Session(self.artifact.plan, DEVICES[device](self._code, count), self._constants)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run in a session of the engine's own; several threads may call this at the same time."""
+        """Run in a session of the engine's own; several threads may call this, and up to 4 run at the same time."""
+        if self._pid != os.getpid():
+            self._make_pool()
         with self._slots:
             session = self._borrow()
             try:
@@ -85,8 +84,6 @@ class Engine:
                 self._idle.append(session)
 
     def _borrow(self) -> Session:
-        if self._pid != os.getpid():
-            self._idle, self._pid = [], os.getpid()
         with suppress(IndexError):
             return self._idle.pop()
         return self.session()

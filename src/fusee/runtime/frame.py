@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from fusee.base.types import Array
-from fusee.runtime.memory import address_of
-from fusee.runtime.names import Names
 
 Locate = Callable[["Frame"], Array]  # where a tensor is in a run
 
@@ -18,15 +16,10 @@ Locate = Callable[["Frame"], Array]  # where a tensor is in a run
 class Frame:
     """The caller's tensors of one run. ``outputs`` holds None where an array is to be made, once its shape is known."""
 
-    inputs: Sequence[Array]
+    inputs: list[Array]
+    input_addresses: list[int]
     outputs: list[Array | None]
-    names: Names = field(default_factory=dict[str, int])  # those known so far
-    input_addresses: list[int] = field(init=False)
-    output_addresses: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.input_addresses = [address_of(a) for a in self.inputs]
-        self.output_addresses = [0] * len(self.outputs)
+    output_addresses: list[int]
 
     def output(self, index: int) -> Array:
         array = self.outputs[index]

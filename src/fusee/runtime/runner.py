@@ -53,7 +53,9 @@ class Runner:
         ``outputs`` are arrays to write results to, None where one is to be made. ``outer`` gives values to names
         from outside. ``watch`` runs each part instead of the usual way, to time it. Raises RequestError.
         """
-        frame = Frame([padded(a) for a in inputs], list(outputs) or [None] * len(self.plan.outputs))
+        count = len(self.plan.outputs)
+        usable = [padded(a) for a in inputs]
+        frame = Frame([a for a, _ in usable], [p for _, p in usable], list(outputs) or [None] * count, [0] * count)
         execute = watch or _execute
         key = self._key(inputs, outer)
         phase = self._binder.find(key) or self._binder.bind(key, self._names(inputs, outer), None)

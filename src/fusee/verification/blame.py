@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fusee.base.types import Array
+from fusee.base.types import Array, TensorType
 from fusee.ir import reference
-from fusee.ir.graph import Const, Graph, Input, Node, Value
+from fusee.ir.graph import Const, Graph, Input, Node, Op, Value
 from fusee.ir.passes import PassRecord
 from fusee.ir.text import print_op
 from fusee.verification.compare import Difference, compare, difference
@@ -24,6 +24,13 @@ class Blame:
     name: str
     detail: str
     node: Node | None = None
+    kernel: str = ""  # the kernel that computed the node, once known
+
+    def matches(self, op: Op, types: tuple[TensorType, ...]) -> bool:
+        """Whether this blames a kernel for such a call."""
+        if self.node is None or types != tuple(v.type for v in self.node.operands):
+            return False
+        return print_op(op) == print_op(self.node.op)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}: {self.detail}"

@@ -1,0 +1,5 @@
+"""``python -m fusee``: the command line."""
+
+from fusee.cli import main
+
+main()

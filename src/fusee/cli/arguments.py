@@ -1,0 +1,62 @@
+"""Options that several commands take, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fusee.base.dims import symbols
+from fusee.base.errors import RequestError
+from fusee.engine.plan import Plan
+from fusee.runtime.engine import Engine, load
+
+Shapes = Annotated[
+    str, typer.Option("--shapes", help="Sizes of inputs, as in trtexec: name:1x3x224x224,other:1x128", metavar="SPEC")
+]
+Threads = Annotated[int, typer.Option("--threads", "-t", min=0, help="Threads; 0 takes the machine's cores.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Model = Annotated[Path, typer.Argument(help="An ONNX model, or an engine that `fusee build` made.")]
+
+
+def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
+    """``in0:1x3x224x224,in1:1x128`` (``scalar`` for no dimensions). Raises RequestError."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part in filter(None, text.split(",")):
+        name, found, sizes = part.strip().rpartition(":")
+        digits = [] if sizes == "scalar" else sizes.split("x")
+        if not found or not all(d.isdigit() for d in digits):
+            raise RequestError(f"--shapes {part.strip()!r}: expected name:1x3x224x224, or name:scalar")
+        shapes[name.strip("'\"")] = tuple(int(d) for d in digits)
+    return shapes
+
+
+def sizes_of(plan: Plan, shapes: dict[str, tuple[int, ...]], default: int = 1) -> dict[str, int]:
+    """Values for the names in a plan's inputs: from the shapes given, else ``default``. Raises RequestError."""
+    known = {i.name: i for i in plan.inputs}
+    if unknown := sorted(shapes.keys() - known.keys()):
+        raise RequestError(f"--shapes names {', '.join(unknown)}; the inputs are {', '.join(known)}")
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        declared = known[name].type.shape
+        if len(declared) != len(shape):
+            raise RequestError(f"--shapes gives {name} {len(shape)} dimensions; it is {known[name].type}")
+        for dim, size in zip(declared, shape, strict=True):
+            sizes.update({n: size for n in symbols(dim) if str(dim) == n})
+    for item in plan.inputs:
+        for name in sorted(item.type.symbols()):
+            sizes.setdefault(name, default)
+        sizes.update({element: sizes.get(element, default) for element in item.elements})
+    return sizes
+
+
+def open_engine(path: Path, shapes: dict[str, tuple[int, ...]], quiet: bool) -> Engine:
+    """The engine in a file; an ONNX model is built first. Raises FuseeError."""
+    if path.suffix == ".onnx":
+        from fusee.build import BuildOptions, build
+        from fusee.cli.output import stages
+
+        with stages(f"building {path.name}", quiet) as progress:
+            return build(path, BuildOptions(shapes=shapes), progress)
+    return load(path)

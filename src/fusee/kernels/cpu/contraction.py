@@ -67,13 +67,17 @@ class Weights(Protocol):
         """The address of the weights of the channels from ``column`` on, a multiple of the panel width."""
         ...
 
+    def step_bytes(self, e: Emitter, vectors: int) -> int:
+        """From one step's weights to the next's, in a panel of which that many vectors are used."""
+        ...
+
 
 @dataclass(frozen=True)
 class Blocks:
     """How the pixels and channels of a contraction are cut into work units and tiles."""
 
     sizes: tuple[Dim, Dim, Dim]  # pixels along n, h, w
-    channels: int
+    channels: Dim
     lanes: int
     tactic: TileTactic
 
@@ -82,8 +86,8 @@ class Blocks:
         return self.tactic.vectors * self.lanes
 
     @property
-    def panel_blocks(self) -> int:
-        return -(-self.channels // (self.panel_width * self.tactic.panels))
+    def panel_blocks(self) -> Dim:
+        return ceildiv(self.channels, self.panel_width * self.tactic.panels)
 
     @property
     def is_flat(self) -> bool:
@@ -130,6 +134,17 @@ class Blocks:
     @property
     def units(self) -> Dim:
         return self.pixel_blocks * self.panel_blocks
+
+    def stretch(self, e: Emitter, block: Index) -> tuple[Index, Index]:
+        """The pixels of a block of the only row: from and to."""
+        split, step = self.row_split, self.tactic.rows
+        if split is None:
+            lo = e.mul(block, step * self.tactic.pixels)
+            return lo, e.min(e.add(lo, step * self.tactic.pixels), e.dim(self.sizes[2]))
+        if split.count <= step:
+            return 0, split.extent
+        lo, hi = e.mul(block, step), e.min(e.mul(e.add(block, 1), step), split.count)
+        return split.start_of(e, lo), split.start_of(e, hi)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +197,9 @@ class PackedWeights:
     def panel(self, e: Emitter, column: Index) -> Ssa:
         return e.offset(self.start, e.mul(column, self.column_bytes))
 
+    def step_bytes(self, e: Emitter, vectors: int) -> int:
+        return vectors * e.target.vector_bytes
+
 
 @dataclass(frozen=True, eq=False)
 class DirectFeed:
@@ -199,7 +217,7 @@ class DirectFeed:
 
 def emit_contraction(e: Emitter, job: Contraction) -> None:
     """The body of the kernel: all units of [lo, hi)."""
-    e.loop(e.lo, e.hi, 1, lambda unit: _Unit(e, job).emit(unit))
+    e.loop(e.lo, e.hi, 1, lambda unit: _Unit(e, job, Tiles(e, job)).emit(unit))
 
 
 TileVisit = Callable[[Spot, Ssa], None]  # a tile, and the address of its first tap
@@ -211,18 +229,15 @@ class _Unit:
 
     e: Emitter
     job: Contraction
+    tiles: Tiles
 
     def emit(self, unit: Index) -> None:
-        e, job = self.e, self.job
+        e, blocks = self.e, self.job.blocks
         panels, pixels = self._blocks(unit)
-        width = job.blocks.panel_width * job.blocks.tactic.panels
+        width = blocks.panel_width * blocks.tactic.panels
         first = e.mul(panels, width)
-        last = e.min(e.add(first, width), job.blocks.channels)
-        over_tiles = self._stretch(pixels) if job.blocks.is_flat else self._rows(pixels)
-        if job.blocks.tactic.panels_outer:
-            self._over_columns(first, last, lambda c: over_tiles(lambda spot, at: self._tile(spot, at, c)))
-        else:
-            over_tiles(lambda spot, at: self._over_columns(first, last, lambda c: self._tile(spot, at, c)))
+        last = e.min(e.add(first, width), e.dim(blocks.channels))
+        self.tiles.emit(self._stretch(pixels) if blocks.is_flat else self._rows(pixels), first, last)
 
     def _blocks(self, unit: Index) -> tuple[Index, Index]:
         """Which panel block and which pixel block."""
@@ -232,24 +247,14 @@ class _Unit:
         if job.blocks.tactic.units_by_panel:
             blocks = e.dim(job.blocks.pixel_blocks)
             return e.div(unit, blocks), e.rem(unit, blocks)
-        return e.rem(unit, job.blocks.panel_blocks), e.div(unit, job.blocks.panel_blocks)
+        return e.rem(unit, e.dim(job.blocks.panel_blocks)), e.div(unit, e.dim(job.blocks.panel_blocks))
 
     def _stretch(self, block: Index) -> Callable[[TileVisit], None]:
         """The tiles of a stretch of the only row."""
         e, job = self.e, self.job
-        lo, hi = self._ends(block)
+        lo, hi = job.blocks.stretch(e, block)
         base = job.feed.open(e, Window(0, 0, 1, lo, hi))
-        return lambda visit: self._row(base, 0, 0, (lo, hi), 1, visit)
-
-    def _ends(self, block: Index) -> tuple[Index, Index]:
-        e, split, step = self.e, self.job.blocks.row_split, self.job.blocks.tactic.rows
-        if split is None:
-            lo = e.mul(block, step * self.job.blocks.tactic.pixels)
-            return lo, e.min(e.add(lo, step * self.job.blocks.tactic.pixels), e.dim(self.job.blocks.sizes[2]))
-        if split.count <= step:
-            return 0, split.extent
-        lo, hi = e.mul(block, step), e.min(e.mul(e.add(block, 1), step), split.count)
-        return split.start_of(e, lo), split.start_of(e, hi)
+        return lambda visit: self.tiles.row(base, Spot(0, 0, 0, 1, 0), (lo, hi), visit)
 
     def _rows(self, block: Index) -> Callable[[TileVisit], None]:
         """The tiles of a block of rows of one image."""
@@ -265,20 +270,35 @@ class _Unit:
         def visit_all(visit: TileVisit) -> None:
             def row(y: Index, height: int) -> None:
                 here = e.offset(base, e.mul(y, e.dim(job.feed.down_bytes)))
-                self._row(here, n, e.add(top, y), (0, e.dim(job.blocks.sizes[2])), height, visit)
+                start = Spot(n, e.add(top, y), 0, height, 0)
+                self.tiles.row(here, start, (0, e.dim(job.blocks.sizes[2])), visit)
 
             over_cascade(e, heights, 0, e.sub(bottom, top), row)
 
         return visit_all
 
-    def _row(
-        self, base: Ssa, n: Index, h: Index, ends: tuple[Index, Index], height: int, visit: TileVisit
-    ) -> None:
-        """The tiles of one row of tiles."""
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """The tiles of a region of pixels and channels."""
+
+    e: Emitter
+    job: Contraction
+
+    def emit(self, over_tiles: Callable[[TileVisit], None], first: Index, last: Index) -> None:
+        """All tiles that ``over_tiles`` visits, for the channels [first, last)."""
+        if self.job.blocks.tactic.panels_outer:
+            self._over_columns(first, last, lambda c: over_tiles(lambda spot, at: self._tile(spot, at, c)))
+        else:
+            over_tiles(lambda spot, at: self._over_columns(first, last, lambda c: self._tile(spot, at, c)))
+
+    def row(self, base: Ssa, start: Spot, ends: tuple[Index, Index], visit: TileVisit) -> None:
+        """Visit the tiles of pixels [ends) of a row; ``base`` is the address of the row's pixel 0."""
         e, job = self.e, self.job
 
         def tile(w: Index, width: int) -> None:
-            visit(Spot(n, h, w, height, width), e.offset(base, e.mul(w, e.dim(job.feed.right_bytes))))
+            spot = Spot(start.n, start.h, w, start.height, width)
+            visit(spot, e.offset(base, e.mul(w, e.dim(job.feed.right_bytes))))
 
         split = job.blocks.row_split
         if split is not None:
@@ -288,25 +308,33 @@ class _Unit:
 
     def _over_columns(self, first: Index, last: Index, visit: Callable[[Columns], None]) -> None:
         """The panels of [first, last): whole ones in a loop, then what is left of the channels."""
-        e, job, width = self.e, self.job, self.job.blocks.panel_width
-        whole = job.blocks.channels // width * width
-        full = (None,) * job.blocks.tactic.vectors
+        e, blocks, width = self.e, self.job.blocks, self.job.blocks.panel_width
+        channels = e.dim(blocks.channels)
+        whole = e.mul(e.div(channels, width), width)
+        full = (None,) * blocks.tactic.vectors
         over_cascade(e, (width,), first, e.min(last, whole), lambda column, _: visit(Columns(column, full)))
-        if whole < job.blocks.channels:
-            tail = Columns(whole, _tail_masks(job.blocks.channels - whole, job.blocks.lanes))
-            reached = e.less(whole, last)
-            if isinstance(last, int):
-                visit(tail)
-            else:
-                e.branch(reached, lambda: visit(tail))
+        if isinstance(whole, int) and whole == channels:
+            return
+        tail = Columns(whole, self._tail_masks(e.sub(channels, whole)))
+        if isinstance(whole, int) and isinstance(last, int):
+            visit(tail)
+        else:
+            e.branch(e.less(whole, last), lambda: visit(tail))
+
+    def _tail_masks(self, left: Index) -> tuple[Ssa | None, ...]:
+        """Masks of the vectors that hold the last channels."""
+        blocks, lanes = self.job.blocks, self.job.blocks.lanes
+        if isinstance(left, int):
+            return _fixed_masks(left, lanes)
+        vectors = range(blocks.tactic.vectors)
+        return tuple(self.e.first_lanes(self.e.max(self.e.sub(left, j * lanes), 0), lanes) for j in vectors)
 
     def _tile(self, spot: Spot, at: Ssa, columns: Columns) -> None:
         e, job = self.e, self.job
         down, right = (e.dim(b) for b in (job.feed.down_bytes, job.feed.right_bytes))
         pixels = [_address(e, at, e.add(e.mul(down, y), e.mul(right, x))) for y, x in spot.pixels]
-        weights = job.weights.panel(e, columns.first)
-        start = self._start(spot, columns)
-        sums = accumulate(e, job.taps, pixels, weights, start, columns.vectors)
+        weights = job.weights.panel(e, columns.first), job.weights.step_bytes(e, columns.vectors)
+        sums = accumulate(e, job.taps, pixels, weights, self._start(spot, columns), columns.vectors)
         job.epilogue.emit(e, spot, columns, sums)
 
     def _start(self, spot: Spot, columns: Columns) -> tuple[Ssa, ...]:
@@ -331,8 +359,7 @@ def cascade(pixels: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _tail_masks(channels: int, lanes: int) -> tuple[Ssa | None, ...]:
-    """Masks of the vectors that hold the last channels."""
+def _fixed_masks(channels: int, lanes: int) -> tuple[Ssa | None, ...]:
     type = vector("i1", lanes)
     whole, left = divmod(channels, lanes)
     bits = ", ".join(f"i1 {int(lane < left)}" for lane in range(lanes))

@@ -28,8 +28,8 @@ class Taps:
 
     rows: int
     row_bytes: Dim
-    columns: int
-    column_bytes: int
+    columns: Dim
+    column_bytes: Dim
     run: Dim
 
     @property
@@ -80,24 +80,30 @@ class Split:
 
 
 def accumulate(
-    e: Emitter, taps: Taps, pixels: Sequence[Ssa | tuple[Ssa, int]], weights: Ssa, start: Sequence[Ssa], vectors: int
+    e: Emitter,
+    taps: Taps,
+    pixels: Sequence[Ssa | tuple[Ssa, int]],
+    weights: tuple[Ssa, int],
+    start: Sequence[Ssa],
+    vectors: int,
 ) -> tuple[Ssa, ...]:
     """Emit the reduction of one tile; returns the accumulators, pixel by pixel.
 
     ``pixels`` are addresses of the pixels' first elements: pointers, or a shared pointer and a distance in bytes.
-    ``start`` are the accumulators to begin with; ``weights`` points to ``taps.length`` steps of ``vectors`` vectors.
+    ``weights`` is the address of the first step's weights, and the distance in bytes to the next step's.
+    ``start`` are the accumulators to begin with.
     """
     at = [p if isinstance(p, tuple) else (p, 0) for p in pixels]
     bases = list(dict.fromkeys(base for base, _ in at))
     distances = [(bases.index(base), distance) for base, distance in at]
-    step = _Step(e, distances, vectors)
+    step = _Step(e, distances, vectors, weights[1])
 
     def row(_: Index, *state: Ssa) -> Sequence[Ssa]:
         here, values = state[: len(bases)], state[len(bases) :]
         values = _columns(step, taps, here, values)
         return (*[e.offset(p, e.dim(taps.row_bytes)) for p in here], *values)
 
-    state = (*bases, *start, weights)
+    state = (*bases, *start, weights[0])
     if taps.rows > 1:
         return tuple(e.loop(0, taps.rows, 1, row, state)[len(bases) : -1])
     return tuple(_columns(step, taps, bases, state[len(bases) :])[:-1])
@@ -111,9 +117,9 @@ def _columns(step: _Step, taps: Taps, bases: Sequence[Ssa], values: Sequence[Ssa
     def column(_: Index, *state: Ssa) -> Sequence[Ssa]:
         here = state[: len(bases)]
         values = step.run(here, taps.run, state[len(bases) :])
-        return (*[e.offset(p, taps.column_bytes) for p in here], *values)
+        return (*[e.offset(p, e.dim(taps.column_bytes)) for p in here], *values)
 
-    return tuple(e.loop(0, taps.columns, 1, column, (*bases, *values))[len(bases) :])
+    return tuple(e.loop(0, e.dim(taps.columns), 1, column, (*bases, *values))[len(bases) :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +129,7 @@ class _Step:
     e: Emitter
     distances: Sequence[tuple[int, int]]  # per pixel: which base, how many bytes on
     vectors: int
+    step_bytes: int
 
     def run(self, bases: Sequence[Ssa], length: Dim, values: Sequence[Ssa]) -> tuple[Ssa, ...]:
         """``length`` steps whose inputs lie side by side."""
@@ -151,7 +158,7 @@ class _Step:
         accumulators, weights = list(values[:-1]), values[-1]
         width = lanes * 4
         for s in range(count):
-            at = [(s * self.vectors + j) * width for j in range(self.vectors)]
+            at = [s * self.step_bytes + j * width for j in range(self.vectors)]
             for distance in at:
                 e.prefetch(e.offset(weights, distance + PREFETCH_BYTES))
             loaded = [e.load(vector("float", lanes), e.offset(weights, d), width) for d in at]
@@ -160,7 +167,7 @@ class _Step:
                 for j, weight in enumerate(loaded):
                     k = p * self.vectors + j
                     accumulators[k] = e.fma(one, weight, accumulators[k])
-        return (*accumulators, e.offset(weights, count * self.vectors * width))
+        return (*accumulators, e.offset(weights, count * self.step_bytes))
 
 
 def zeros(e: Emitter, count: int) -> tuple[Ssa, ...]:

@@ -113,6 +113,16 @@ def build_artifact(
         return _Attempts(graph, samples, compiler, options, clock).run()
 
 
+def bisect(source: str | Path | onnx.ModelProto, options: BuildOptions | None = None) -> Blame | None:
+    """The first pass, else the first step, that computes something else than the reference; None when none does."""
+    options = options or BuildOptions()
+    with Compiler(options.target or detect_cpu()) as compiler:
+        graph = import_model(source)
+        samples = make_samples(graph, options.seed, options.samples, options.shapes)
+        attempts = _Attempts(graph, samples, compiler, options, _Clock(None))
+        return attempts.blame(*run_pipeline(graph, attempts.passes()), samples[0])
+
+
 class _Attempts:
     """Builds until the engine is right: each failure names a pass or a kernel, which the next attempt leaves out."""
 
@@ -126,7 +136,7 @@ class _Attempts:
     def run(self) -> Built:
         for _ in range(MAX_ATTEMPTS):
             self.clock.begin("optimise")
-            optimised, records = run_pipeline(self.graph, self._passes(), self._check_feeds())
+            optimised, records = run_pipeline(self.graph, self.passes(), self._check_feeds())
             self.clock.begin("plan")
             planned = self._plan(optimised)
             self.clock.begin("compile")
@@ -138,7 +148,7 @@ class _Attempts:
             self._exclude(optimised, records, differences)
         raise VerifyError(f"{self.graph.name}: still wrong after leaving out {_listed(self.excluded)}; not saved")
 
-    def _passes(self) -> tuple[Pass, ...]:
+    def passes(self) -> tuple[Pass, ...]:
         left_out = {b.name for b in self.excluded if b.kind == "pass"}
         return tuple(p for p in pipeline(self._accepts) if p.name not in left_out)
 
@@ -186,13 +196,17 @@ class _Attempts:
         sample, wrong = next(
             (s, d) for s, found in zip(self.samples, differences, strict=True) for d in found if not d.is_equal
         )
-        blame = find_blame(records, graph, sample, self._run_graph)
+        blame = self.blame(graph, records, sample)
         if blame is None:
             raise VerifyError(
                 f"{self.graph.name}: {wrong} at {sample.sizes()}, though every pass and every step alone is right; "
                 "not saved. Please report it with FUSEE_DUMP's folder"
             )
         self.excluded.append(replace(blame, kernel=self._kernel_of(blame)))
+
+    def blame(self, graph: Graph, records: Sequence[PassRecord], sample: Sample) -> Blame | None:
+        """The pass or step that is wrong on this sample."""
+        return find_blame(records, graph, sample, self._run_graph)
 
     def _kernel_of(self, blame: Blame) -> str:
         if blame.node is None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fusee.base.host_detection import DETECTION_FUNCTIONS
+from fusee.base.host_signal import SIGNAL_FUNCTIONS
 from fusee.base.types import Array, DType
 
 Attributes = Mapping[str, Any]
@@ -102,4 +104,6 @@ FUNCTIONS: dict[str, HostFunction] = {
     "random_normal": random_normal,
     "bernoulli": bernoulli,
     "multinomial": multinomial,
+    **DETECTION_FUNCTIONS,
+    **SIGNAL_FUNCTIONS,
 }

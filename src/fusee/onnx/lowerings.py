@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from fusee.onnx import control, fill, index, math, nn, quant, random, reduce, slicing, tensor, vision
+from fusee.onnx import (
+    attention,
+    control,
+    einsum,
+    fill,
+    index,
+    math,
+    nn,
+    pool,
+    quant,
+    random,
+    recurrent,
+    reduce,
+    resize,
+    signal,
+    slicing,
+    tensor,
+    vision,
+)
 from fusee.onnx.call import Lowering
 
 LOWERINGS: tuple[Lowering, ...] = (
@@ -10,7 +28,13 @@ LOWERINGS: tuple[Lowering, ...] = (
     *reduce.LOWERINGS,
     *quant.LOWERINGS,
     *nn.LOWERINGS,
+    *einsum.LOWERINGS,
+    *pool.LOWERINGS,
+    *attention.LOWERINGS,
+    *recurrent.LOWERINGS,
     *vision.LOWERINGS,
+    *resize.LOWERINGS,
+    *signal.LOWERINGS,
     *tensor.LOWERINGS,
     *slicing.LOWERINGS,
     *fill.LOWERINGS,

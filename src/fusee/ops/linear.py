@@ -132,7 +132,7 @@ class Einsum(Op):
     equation: str
 
     def infer(self, *operands: TensorType) -> TensorType:
-        terms, result = self._terms(operands)
+        terms, result = self.axes(operands)
         sizes: dict[str, Dim] = {}
         for term, operand in zip(terms, operands, strict=True):
             if operand.dtype != operands[0].dtype:
@@ -140,7 +140,7 @@ class Einsum(Op):
             _take_sizes(term, operand, sizes)
         return TensorType(operands[0].dtype, tuple(sizes[axis] for axis in result))
 
-    def _terms(self, operands: tuple[TensorType, ...]) -> tuple[list[list[str]], list[str]]:
+    def axes(self, operands: tuple[TensorType, ...]) -> tuple[list[list[str]], list[str]]:
         """The axis names of each operand and of the result; the axes of ``...`` are named by digits from the end."""
         left, arrow, right = self.equation.replace(" ", "").partition("->")
         terms = left.split(",")
@@ -156,7 +156,7 @@ class Einsum(Op):
         return finished(np.asarray(found), dtype)
 
     def flops(self, *operands: TensorType) -> Dim:
-        terms, _ = self._terms(operands)
+        terms, _ = self.axes(operands)
         sizes: dict[str, Dim] = {}
         for term, operand in zip(terms, operands, strict=True):
             _take_sizes(term, operand, sizes)

@@ -35,7 +35,7 @@ from fusee.ops.linear import Conv
 
 
 @dataclass(frozen=True, eq=False)
-class Geometry:
+class ConvShape:
     """A two-dimensional NHWC convolution of one group, with everything its kernel must know."""
 
     group: Anchored
@@ -61,8 +61,23 @@ class Geometry:
     def is_padded(self) -> bool:
         return any(self.conv.pads)
 
+    @property
+    def source(self) -> int:
+        """Which operand of the call x is."""
+        index = self.group.inputs[0].index
+        assert index is not None
+        return index
 
-def geometry(call: KernelCall) -> Geometry | str:
+    def bias(self, e: Emitter, constants: list[Array]) -> Ssa | None:
+        """The address of the bias, padded to whole vectors and added to ``constants``; None when there is none."""
+        given = self.group.inputs[2:]
+        if not given or given[0].value is None:
+            return None
+        constants.append(pad_vector(given[0].value, e.lanes_for("float")))
+        return e.constant(len(constants) - 1)
+
+
+def conv_shape(call: KernelCall) -> ConvShape | str:
     """The convolution of a call, or why these kernels do not compute it."""
     group = split_at(call, Conv)
     if isinstance(group, str):
@@ -75,10 +90,12 @@ def geometry(call: KernelCall) -> Geometry | str:
         return f"{x.type} to {group.dtype} is not f32"
     if weights is None:
         return "the weights are not known at build time"
+    if group.inputs[0].index is None:
+        return "the image is a constant of the group"
     n, h, w, c = strides_of(x)
     if c != 1 or not isinstance(w, int):
         return f"the channels of {x.type} do not lie side by side"
-    return Geometry(group, conv, weights, (n, h, w))
+    return ConvShape(group, conv, weights, (n, h, w))
 
 
 class TiledConv(Kernel):
@@ -87,7 +104,7 @@ class TiledConv(Kernel):
     op: ClassVar[type[Op]] = Conv
 
     def refuses(self, call: KernelCall) -> str:
-        found = geometry(call)
+        found = conv_shape(call)
         if isinstance(found, str):
             return found
         if found.conv.group != 1:
@@ -117,13 +134,13 @@ class _Plan:
     """A call taken apart: the pixels of the result, and how x and the group's other tensors lie over them."""
 
     call: KernelCall
-    shape: Geometry
+    shape: ConvShape
     space: Space
 
     @staticmethod
     def of(call: KernelCall) -> _Plan:
-        found = geometry(call)
-        assert isinstance(found, Geometry)
+        found = conv_shape(call)
+        assert isinstance(found, ConvShape)
         rank = len(found.group.shape)
         n, h, w = found.strides
         steps = [(n, h * found.conv.strides[0], w * found.conv.strides[1])]
@@ -148,19 +165,12 @@ class _Plan:
         matrix = self.shape.weights.transpose(2, 3, 1, 0).reshape(-1, self.work.channels)
         constants = [pack_panels(matrix, blocks.panel_width, lanes)]
         weights = PackedWeights(e.constant(0), matrix.shape[0] * 4)
-        bias = self._bias(e, constants, lanes)
+        bias = self.shape.bias(e, constants)
         feed, taps, scratch = self._padded(e, blocks) if self.shape.is_padded else self._direct(e)
         epilogue = attach(e, self.shape.group, self.call.results, self.space.steps[1:], constants)
         emit_contraction(e, Contraction(blocks, taps, feed, weights, bias, epilogue))
         launch = e.launch(blocks.units, scratch)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(constants))
-
-    def _bias(self, e: Emitter, constants: list[Array], lanes: int) -> Ssa | None:
-        given = self.shape.group.inputs[2:]
-        if not given or given[0].value is None:
-            return None
-        constants.append(pad_vector(given[0].value, lanes))
-        return e.constant(len(constants) - 1)
 
     def _taps(self, down: Dim, right: int) -> Taps:
         """What a pixel reads where rows and columns lie that many elements apart."""
@@ -169,23 +179,17 @@ class _Plan:
             return Taps(kh, down * (dh * 4), 1, 0, kw * c)
         return Taps(kh, down * (dh * 4), kw, right * dw * 4, c)
 
-    @property
-    def _source(self) -> int:
-        index = self.shape.group.inputs[0].index
-        assert index is not None
-        return index
-
     def _direct(self, e: Emitter) -> tuple[Feed, Taps, Dim]:
         """Read the image where it lies."""
         n, h, w = self.space.steps[0]
         _, down, right = self.shape.strides
-        return DirectFeed(e.operand(self._source), n * 4, h * 4, w * 4), self._taps(down, right), SPILL_BYTES
+        return DirectFeed(e.operand(self.shape.source), n * 4, h * 4, w * 4), self._taps(down, right), SPILL_BYTES
 
     def _padded(self, e: Emitter, blocks: Blocks) -> tuple[Feed, Taps, Dim]:
         """Copy what a unit reads into scratch, with zeros around the image."""
         shape = self.shape
         _, height, width, _ = shape.group.inputs[0].operand.type.shape
-        image = Image(e.operand(self._source), height, width, shape.channels, shape.strides)
+        image = Image(e.operand(shape.source), height, width, shape.channels, shape.strides)
         (sh, sw), (reach_h, reach_w) = shape.conv.strides, shape.reach
         top, left, *_ = shape.conv.pads
         columns = (blocks.pixels_per_row - 1) * sw + reach_w

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runtime.small_engines import add_plan, chain_plan, engine, linear_expected, linear_plan, weights
 
 from fusee.runtime.engine import load
+from runtime.small_engines import add_plan, chain_plan, engine, linear_expected, linear_plan, weights
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

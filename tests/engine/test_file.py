@@ -123,7 +123,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
 def test_a_plan_whose_functions_are_missing_is_not_saved(tmp_path: Path):
     made = some_artifact()
     code = CodeImage(made.code.data, made.code.code_bytes, {"fusee_run": 0})
-    with pytest.raises(EngineError, match="code: the plan calls add, fusee_stop, .* which the code does not define"):
+    with pytest.raises(EngineError, match=r"code: the plan calls add, fusee_stop, .* which the code does not define"):
         save(Artifact(made.plan, code, made.weights, made.features), tmp_path / "x.fusee")
     assert os.listdir(tmp_path) == []
 
@@ -219,5 +219,5 @@ def test_sections_outside_their_place(tmp_path: Path, whole: bytes, offset: Any)
 def test_a_function_outside_the_code_is_refused(tmp_path: Path):
     made = some_artifact()
     code = CodeImage(made.code.data, made.code.code_bytes, {**made.code.symbols, "add": made.code.code_bytes})
-    with pytest.raises(EngineError, match="code: function add is at .*, outside the .* bytes of code"):
+    with pytest.raises(EngineError, match=r"code: function add is at .*, outside the .* bytes of code"):
         save(Artifact(Plan("p", (), (), (), ()), code, Weights(), made.features), tmp_path / "x.fusee")

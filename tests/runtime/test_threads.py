@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from fusee.base.errors import RequestError
+from fusee.base.types import Array
+from fusee.runtime.session import Session
 from runtime.small_engines import chain_plan, engine, linear_expected, linear_plan, weights
 
 TESTS = Path(__file__).parents[1]
@@ -129,6 +131,11 @@ def test_the_number_of_threads_is_checked():
         engine(chain_plan(10, 3)).session(device="gpu")
 
 
+def run_forever(session: Session, inputs: dict[str, Array]) -> None:
+    while True:
+        session.run(inputs)
+
+
 def test_control_c_reaches_the_caller_and_the_session_goes_on():
     x = np.arange(100_000, dtype=np.float32)
     with engine(chain_plan(100_000, 60)).session(2) as session:
@@ -136,8 +143,7 @@ def test_control_c_reaches_the_caller_and_the_session_goes_on():
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            while True:
-                session.run({"x": x})
+            run_forever(session, {"x": x})
         timer.join()
         np.testing.assert_array_equal(session.run({"x": x})["y"], x)
 

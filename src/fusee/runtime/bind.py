@@ -154,9 +154,11 @@ class Binder:
     def _region(self, number: int, arena_bytes: int) -> Memory:
         region = self.regions[number]
         if region.memory is None or region.memory.size_bytes < arena_bytes:
+            before = region.memory.size_bytes if region.memory else 0
             self._forget_from(number)
             region.memory = None  # so that the smaller one can be freed before the larger is made
-            region.memory = self.device.allocate(arena_bytes)
+            # A quarter more than before at least: sizes that grow step by step do not move the arena every time.
+            region.memory = self.device.allocate(max(arena_bytes, before + before // 4))
         return region.memory
 
     def _forget_from(self, number: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fusee.base.dims import Dim, equal, less, select
 from fusee.base.errors import ModelError
 from fusee.ir.graph import Value
 from fusee.onnx.call import OnnxCall
@@ -26,11 +27,22 @@ def normal_axes(call: OnnxCall, axes: Sequence[int], rank: int) -> tuple[int, ..
     return found
 
 
-def axes_operand(call: OnnxCall, i: int, rank: int) -> tuple[int, ...] | None:
-    """Input ``i`` as axes counted from 0; None when it is absent. It must be known at build time."""
+def axes_operand(call: OnnxCall, i: int, rank: int) -> tuple[Dim, ...] | None:
+    """Input ``i`` as axes counted from 0; None when it is absent. Axes that only the run knows are expressions."""
     if not call.has(i):
         return None
-    return normal_axes(call, [int(a) for a in call.require_const(i, "the axes").ravel()], rank)
+    axes = call.dims(i)
+    if known := [a for a in axes if isinstance(a, int)]:
+        normal_axes(call, known, rank)
+    return tuple(a % rank if isinstance(a, int) else select(less(a, 0), a + rank, a) for a in axes)
+
+
+def at_axis(axes: Sequence[Dim], values: Sequence[Dim], axis: Dim, otherwise: Dim) -> Dim:
+    """The value that belongs to an axis, where one of ``axes`` is it."""
+    found = otherwise
+    for a, value in zip(axes, values, strict=True):
+        found = select(equal(a, axis), value, found)
+    return found
 
 
 def scalar(value: Value, loc: tuple[str, ...]) -> Value:

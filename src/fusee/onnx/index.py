@@ -79,13 +79,21 @@ def lower_tensor_scatter(call: OnnxCall) -> Value:
     return TensorScatter(axis, mode == "circular")(cache, update, positions, loc=call.loc)
 
 
+def _depth(call: OnnxCall) -> Dim:
+    """The depth, which may be a float."""
+    known = call.const(1)
+    if known is not None:
+        return int(known.item())
+    if call.type(1).dtype.is_integer:
+        return call.dims(1)[0]
+    names, token = call.host.bound_dims(Cast(I64)(call.value(1), loc=call.loc), call.where)
+    call.tokens.append(token)
+    return names[0]
+
+
 def lower_one_hot(call: OnnxCall) -> Value:
     """Up to opset 10 a negative index is outside; from 11 on it counts from the end."""
-    depth: Dim
-    if call.type(1).dtype.is_integer:
-        (depth,) = call.dims(1)
-    else:
-        depth = int(call.require_const(1, "the depth").item())
+    depth = _depth(call)
     indices = call.ordered(call.value(0))
     indices = indices if indices.type.dtype is I64 else Cast(I64)(indices, loc=call.loc)
     if call.version < 11:

@@ -10,7 +10,7 @@ from fusee.base.dims import Dim, ceildiv, dim_max, dim_min, floordiv, is_nonnega
 from fusee.base.errors import ModelError
 from fusee.base.types import TensorType
 from fusee.ir.graph import Value, const
-from fusee.onnx.axes import axes_operand, normal_axes, normal_axis, scalar
+from fusee.onnx.axes import at_axis, axes_operand, normal_axes, normal_axis, scalar
 from fusee.onnx.call import Lowering, OnnxCall
 from fusee.ops.shape import PAD_MODES, Pad, Slice
 
@@ -19,44 +19,45 @@ ENDLESS = (1 << 31) - 1  # exporters write the largest integer of 32 or 64 bits 
 
 def lower_slice(call: OnnxCall) -> Value:
     """Starts, ends, axes and steps are inputs from opset 10 on, before that attributes without steps."""
-    if call.version < 10:
-        starts: Sequence[Dim] = call.ints("starts")
-        ends: Sequence[Dim] = call.ints("ends")
-    else:
-        starts, ends = call.dims(1), call.dims(2)
-    x = call.ordered(call.value(0))
-    axes = _slice_axes(call, x.type.rank, len(starts))
-    steps = [int(s) for s in call.require_const(4, "the steps").ravel()] if call.has(4) else [1] * len(starts)
+    starts, ends, axes, steps = _slice_attributes(call) if call.version < 10 else _slice_operands(call)
     if not len(starts) == len(ends) == len(axes) == len(steps):
         raise ModelError(f"{call.where}: {len(starts)} starts, {len(ends)} ends, {len(axes)} axes, {len(steps)} steps")
-    return _sliced(call, x, dict(zip(axes, zip(starts, ends, steps, strict=True), strict=True)))
-
-
-def _slice_axes(call: OnnxCall, rank: int, count: int) -> tuple[int, ...]:
-    if call.version < 10:
-        return normal_axes(call, call.ints("axes", tuple(range(count))), rank)
-    found = axes_operand(call, 3, rank)
-    return tuple(range(count)) if found is None else found
-
-
-def _sliced(call: OnnxCall, x: Value, ranges: dict[int, tuple[Dim, Dim, int]]) -> Value:
-    rows: list[tuple[Dim, Dim, int]] = []
+    x = call.ordered(call.value(0))
+    rows: list[tuple[Dim, Dim, Dim]] = []
     for axis, size in enumerate(x.type.shape):
-        start, end, step = ranges.get(axis, (0, size, 1))
+        start, end, step = (at_axis(axes, *v) for v in ((starts, axis, 0), (ends, axis, size), (steps, axis, 1)))
         if step == 0:
             raise ModelError(f"{call.where}: the step of axis {axis} is 0")
         rows.append(slice_range(start, end, step, size))
-    starts, sizes, steps = zip(*rows, strict=True) if rows else ((), (), ())
-    return Slice(tuple(starts), tuple(sizes), tuple(steps))(x, loc=call.loc)
+    firsts, sizes, steps = (tuple(row[i] for row in rows) for i in range(3))
+    return Slice(firsts, sizes, steps)(x, loc=call.loc)
 
 
-def slice_range(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim, int]:
+def _slice_attributes(call: OnnxCall) -> tuple[Sequence[Dim], ...]:
+    starts = call.ints("starts")
+    axes = normal_axes(call, call.ints("axes", tuple(range(len(starts)))), call.type(0).rank)
+    return starts, call.ints("ends"), axes, (1,) * len(starts)
+
+
+def _slice_operands(call: OnnxCall) -> tuple[Sequence[Dim], ...]:
+    starts, ends = call.dims(1), call.dims(2)
+    axes = axes_operand(call, 3, call.type(0).rank)
+    return (
+        starts,
+        ends,
+        range(len(starts)) if axes is None else axes,
+        call.dims(4) if call.has(4) else (1,) * len(starts),
+    )
+
+
+def slice_range(start: Dim, end: Dim, step: Dim, size: Dim) -> tuple[Dim, Dim, Dim]:
     """Python's meaning of ``[start:end:step]`` on an axis, as the first element, the number of elements, the step."""
-    if step > 0:
-        first, last = _clamped(start, size, 0, size), _clamped(end, size, 0, size)
-        return first, dim_max(0, ceildiv(last - first, step)), step
+    first, last = _clamped(start, size, 0, size), _clamped(end, size, 0, size)
+    forwards = first, dim_max(0, ceildiv(last - first, step))
     first, last = _clamped(start, size, 0, size - 1), _clamped(end, size, -1, size - 1)
-    return first, dim_max(0, ceildiv(first - last, -step)), step
+    backwards = first, dim_max(0, ceildiv(first - last, 0 - step))
+    is_backwards = less(step, 0)
+    return select(is_backwards, backwards[0], forwards[0]), select(is_backwards, backwards[1], forwards[1]), step
 
 
 def _clamped(position: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
@@ -119,17 +120,18 @@ def _parts(call: OnnxCall, x: Value, axis: int, sizes: Sequence[Dim]) -> tuple[V
 def lower_pad(call: OnnxCall) -> Value:
     """Pads and value are attributes up to opset 10, then inputs; from opset 18 on they may be for some axes only."""
     pads: Sequence[Dim] = call.ints("pads") if call.version < 11 and not call.domain else call.dims(1)
+    axes = axes_operand(call, 3, call.type(0).rank) if call.version >= 18 else None
+    axes = range(call.type(0).rank) if axes is None else axes
     x = call.ordered(call.value(0))
-    axes = axes_operand(call, 3, x.type.rank) if call.version >= 18 else None
-    axes = tuple(range(x.type.rank)) if axes is None else axes
     if len(pads) != 2 * len(axes):
         raise ModelError(f"{call.where}: {len(pads)} pads for {len(axes)} axes; expected two per axis")
     mode = call.string("mode", "constant")
     if mode not in PAD_MODES:
         raise ModelError(f"{call.where}: mode {mode!r} is not one of {', '.join(PAD_MODES)}")
-    before, after = dict(zip(axes, pads, strict=False)), dict(zip(axes, pads[len(axes) :], strict=True))
-    every = range(x.type.rank)
-    op = Pad(tuple(before.get(a, 0) for a in every), tuple(after.get(a, 0) for a in every), mode)
+    before, after = (
+        tuple(at_axis(axes, side, a, 0) for a in range(x.type.rank)) for side in (pads[: len(axes)], pads[len(axes) :])
+    )
+    op = Pad(before, after, mode)
     return op(x, _pad_value(call, x.type), loc=call.loc) if mode == "constant" else op(x, loc=call.loc)
 
 

@@ -8,7 +8,7 @@ from fusee.base.dims import Dim, dim_max, equal, floordiv, is_nonnegative, less,
 from fusee.base.errors import ModelError
 from fusee.base.types import Shape, TensorType
 from fusee.ir.graph import Value
-from fusee.onnx.axes import axes_operand, normal_axes, normal_axis
+from fusee.onnx.axes import at_axis, axes_operand, normal_axes, normal_axis
 from fusee.onnx.call import Lowering, OnnxCall
 from fusee.ops.shape import Concat, Expand, Reshape, Transpose
 
@@ -47,7 +47,7 @@ def lower_flatten(call: OnnxCall) -> Value:
     return Reshape((product(x.type.shape[:axis]), product(x.type.shape[axis:])))(x, loc=call.loc)
 
 
-def _axes(call: OnnxCall, rank: int) -> tuple[int, ...] | None:
+def _axes(call: OnnxCall, rank: int) -> tuple[Dim, ...] | None:
     """The axes: an attribute up to opset 12, then an input."""
     if call.version >= 13:
         return axes_operand(call, 1, rank)
@@ -55,34 +55,48 @@ def _axes(call: OnnxCall, rank: int) -> tuple[int, ...] | None:
 
 
 def lower_squeeze(call: OnnxCall) -> Value:
-    x = call.value(0)
-    axes = _axes(call, x.type.rank)
+    shape = call.type(0).shape
+    axes = _axes(call, len(shape))
     if axes is None:
-        if not x.type.is_static:
-            call.refuse(f"without axes, sizes that only the run knows decide the rank of {x.type}; export it with axes")
-        axes = tuple(a for a, d in enumerate(x.type.shape) if d == 1)
+        if not call.type(0).is_static:
+            call.refuse(f"without axes, names in {call.type(0)} would decide its rank; export it with axes")
+        axes = tuple(a for a, d in enumerate(shape) if d == 1)
     for a in axes:
-        if equal(x.type.shape[a], 1) == 0:
-            raise ModelError(f"{call.where}: axis {a} of {x.type} has not size 1")
-    return Reshape(tuple(d for a, d in enumerate(x.type.shape) if a not in axes))(x, loc=call.loc)
+        if isinstance(a, int) and equal(shape[a], 1) == 0:
+            raise ModelError(f"{call.where}: axis {a} of {call.type(0)} has not size 1")
+    return Reshape(squeezed(shape, axes))(call.ordered(call.value(0)), loc=call.loc)
+
+
+def squeezed(shape: Shape, axes: Sequence[Dim]) -> Shape:
+    """The sizes of the axes that stay: the ``i``-th is that of the axis with ``i`` staying ones before it."""
+    every = range(len(shape))
+    stays = [at_axis(axes, (0,) * len(axes), a, 1) for a in every]
+    places = [select(stays[a], sum(stays[:a], start=0), -1) for a in every]
+    return tuple(at_axis(places, shape, i, 1) for i in range(len(shape) - len(axes)))
 
 
 def lower_unsqueeze(call: OnnxCall) -> Value:
-    x = call.value(0)
-    count = len(call.ints("axes")) if call.version < 13 else call.require_const(1, "the axes").size
-    axes = _axes(call, x.type.rank + count) or ()
-    return _unsqueeze(call, x, axes)
+    shape = call.type(0).shape
+    count = len(call.ints("axes")) if call.version < 13 else call.type(1).size
+    if not isinstance(count, int):
+        call.refuse(f"the number of axes, {count}, decides the rank of the result; it must be known at build time")
+    axes = _axes(call, len(shape) + count) or ()
+    return Reshape(unsqueezed(shape, axes))(call.ordered(call.value(0)), loc=call.loc)
 
 
 def lower_expand_dims(call: OnnxCall) -> Value:
-    x = call.value(0)
-    return _unsqueeze(call, x, axes_operand(call, 1, x.type.rank + 1) or ())
+    shape = call.type(0).shape
+    axes = axes_operand(call, 1, len(shape) + 1) or ()
+    return Reshape(unsqueezed(shape, axes))(call.ordered(call.value(0)), loc=call.loc)
 
 
-def _unsqueeze(call: OnnxCall, x: Value, axes: Sequence[int]) -> Value:
-    sizes = iter(x.type.shape)
-    rank = x.type.rank + len(axes)
-    return Reshape(tuple(1 if a in axes else next(sizes) for a in range(rank)))(x, loc=call.loc)
+def unsqueezed(shape: Shape, axes: Sequence[Dim]) -> Shape:
+    """1 at the new axes; elsewhere the size of the axis with as many old ones before it."""
+    rank = len(shape) + len(axes)
+    is_new = [at_axis(axes, (1,) * len(axes), a, 0) for a in range(rank)]
+    old_before = [a - sum(is_new[:a], start=0) for a in range(rank)]
+    sizes = [at_axis(range(len(shape)), shape, n, 1) for n in old_before]
+    return tuple(select(new, 1, size) for new, size in zip(is_new, sizes, strict=True))
 
 
 def lower_transpose(call: OnnxCall) -> Value:

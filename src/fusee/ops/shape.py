@@ -116,7 +116,7 @@ class Slice(Op):
 
     starts: tuple[Dim, ...]
     sizes: tuple[Dim, ...]
-    steps: tuple[int, ...]
+    steps: tuple[Dim, ...]
 
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.starts) == len(self.sizes) == len(self.steps) == x.rank:
@@ -126,7 +126,7 @@ class Slice(Op):
         return x.with_shape(self.sizes)
 
     @staticmethod
-    def _check(axis: int, dim: Dim, start: Dim, size: Dim, step: int) -> None:
+    def _check(axis: int, dim: Dim, start: Dim, size: Dim, step: Dim) -> None:
         if step == 0 or (isinstance(size, int) and size < 0):
             raise ShapeError(f"axis {axis}: step {step} must not be 0, nor size {size} below 0")
         last = start + (size - 1) * step
@@ -138,7 +138,7 @@ class Slice(Op):
                 raise ShapeError(f"axis {axis}: element {position} of an axis of size {dim}")
 
     def reference(self, x: Array) -> Array:
-        rows = zip(numbers(self.starts), numbers(self.sizes), self.steps, strict=True)
+        rows = zip(numbers(self.starts), numbers(self.sizes), numbers(self.steps), strict=True)
         return np.asarray(x[tuple(_python_slice(*row) for row in rows)])
 
     def flops(self, x: TensorType) -> Dim:

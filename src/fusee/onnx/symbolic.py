@@ -61,7 +61,7 @@ RULES: dict[type[Op], Callable[..., Array | None]] = {
     Where: _elementwise(select),
     Cast: _cast,
     Reduce: _reduce,
-    Gather: lambda op, x, i: np.take(x, i.astype(np.int64), axis=op.axis),
+    Gather: lambda op, x, i: np.asarray(np.take(x, i.astype(np.int64), axis=op.axis), object),
     Slice: _reference,
     Concat: _reference,
     Reshape: _reference,

@@ -1,0 +1,1 @@
+"""Fusee against other inference engines: the networks, the peers, and the comparison."""

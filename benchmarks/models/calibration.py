@@ -1,0 +1,86 @@
+"""Runs layers on a few small pictures while a network is written, so that its weights fit what reaches them.
+
+Pictures of one size serve networks of all sizes: convolution weights do not depend on it. Statistics taken here become
+those of BatchNormalization; without them a deep network of random weights saturates or forgets its input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+PICTURES = 8
+
+
+def draw_pictures(random: np.random.Generator, count: int, edge: int) -> Array:
+    """Normalised pictures, f32 [count,3,edge,edge]: patches of colour at five scales over a little noise."""
+    picture = 0.2 * random.standard_normal((count, 3, edge, edge), dtype=np.float32)
+    for cells in (2, 4, 8, 16, 32):
+        patches = random.standard_normal((count, 3, cells, cells), dtype=np.float32)
+        nearest = np.arange(edge) * cells // edge
+        picture += np.float32(0.45) * patches[:, :, nearest[:, None], nearest]
+    return picture
+
+
+def convolve(x: Array, filters: Array, stride: int, pad: int, groups: int) -> Array:
+    """Convolution of [N,C,H,W] with [O,C/groups,K,K]."""
+    count, _, height, width = x.shape
+    outputs, inputs, kernel, _ = filters.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    rows, columns = ((edge + 2 * pad - kernel) // stride + 1 for edge in (height, width))
+    taps = filters.reshape(groups, outputs // groups, inputs, kernel, kernel)
+    total = np.zeros((count, groups, outputs // groups, rows * columns), np.float32)
+    for i in range(kernel):
+        for j in range(kernel):
+            patch = _shifted(padded, i, j, rows, columns, stride).reshape(count, groups, inputs, -1)
+            weights = np.ascontiguousarray(taps[..., i, j])
+            total += weights * patch if inputs == 1 else weights @ patch
+    return total.reshape(count, outputs, rows, columns)
+
+
+def _shifted(padded: Array, row: int, column: int, rows: int, columns: int, stride: int) -> Array:
+    """The pixels that one tap of a window meets."""
+    bottom, right = row + stride * (rows - 1) + 1, column + stride * (columns - 1) + 1
+    return padded[:, :, row:bottom:stride, column:right:stride]
+
+
+def pool_maximum(x: Array, kernel: int, stride: int, pad: int) -> Array:
+    """Largest element of each window of [N,C,H,W]."""
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=-np.inf)
+    rows, columns = ((edge + 2 * pad - kernel) // stride + 1 for edge in x.shape[2:])
+    windows = [_shifted(padded, i, j, rows, columns, stride) for i in range(kernel) for j in range(kernel)]
+    return np.maximum.reduce(windows)
+
+
+def repeat_pixels(x: Array, factor: int) -> Array:
+    """Every pixel of [N,C,H,W] repeated in both directions."""
+    return x.repeat(factor, axis=2).repeat(factor, axis=3)
+
+
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + np.exp(-x))
+
+
+def ramp(x: Array) -> Array:
+    """min(max(x / 6 + 1/2, 0), 1)."""
+    return np.clip(x / 6 + 0.5, 0, 1)
+
+
+def channel_statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of each channel of [N,C,H,W]; no variance is less than a hundredth of the average one."""
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    return _rounded(mean), _rounded(np.maximum(variance, 0.01 * variance.mean()))
+
+
+def _rounded(x: Array) -> Array:
+    """To ten bits, so that weights are the same on machines that sum in another order."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.round(mantissa * 1024) / 1024, exponent).astype(np.float32)
+
+
+def spread(x: Array) -> np.float32:
+    """Standard deviation of all elements."""
+    return np.float32(_rounded(x.std()))

@@ -8,143 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from fusee.base.errors import InternalError
-from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, const_array
+from fusee.ir.graph import Const, Graph, Input, Node, Op, Value
+from fusee.ir.pattern import Either, Match, NoMatch, Pat, need
 
 MOST_SWEEPS = 200  # a set of rules still at work after so many sweeps undoes its own work
-
-
-class NoMatch(Exception):
-    """Why a rule whose pattern fitted did not fire."""
-
-
-def need(condition: bool, reason: str) -> None:
-    """Stop the rule, and record why, unless the condition holds."""
-    if not condition:
-        raise NoMatch(reason)
-
-
-@dataclass(frozen=True)
-class Match:
-    """What a pattern bound so far, and the nodes it covers, root first."""
-
-    bound: dict[str, Value] = field(default_factory=dict)
-    nodes: tuple[Node, ...] = ()
-    shared: frozenset[Node] = frozenset()
-
-    def bind(self, name: str, value: Value) -> Match | None:
-        """The match with one more name; None when the name already stands for something else."""
-        if self.bound.get(name, value) != value:
-            return None
-        return self if name in self.bound else replace(self, bound={**self.bound, name: value})
-
-
-@dataclass(frozen=True)
-class Pat:
-    """A node of this op (or of one of these); operands are patterns, or names that bind any value.
-
-    A name used twice must stand for the same value. ``commutative`` also tries the two operands the other way round;
-    ``shared`` allows the node to have users outside the pattern; ``rest`` lets the node have more operands.
-    """
-
-    op: type[Op] | tuple[type[Op], ...]
-    operands: tuple[Pattern, ...]
-    name: str = ""
-    commutative: bool = False
-    shared: bool = False
-    rest: bool = False
-
-    def __init__(
-        self,
-        op: type[Op] | tuple[type[Op], ...],
-        *operands: Pattern,
-        name: str = "",
-        commutative: bool = False,
-        shared: bool = False,
-        rest: bool = False,
-    ) -> None:
-        given = {"op": op, "operands": operands, "name": name, "commutative": commutative}
-        for key, value in (given | {"shared": shared, "rest": rest}).items():
-            object.__setattr__(self, key, value)
-
-    def matches(self, value: Value, match: Match) -> Iterator[Match]:
-        if not isinstance(value.op, self.op) or not self._takes(len(value.operands)):
-            return
-        match = replace(match, nodes=(*match.nodes, value.node))
-        if self.shared:
-            match = replace(match, shared=match.shared | {value.node})
-        named = match.bind(self.name, value) if self.name else match
-        if named is None:
-            return
-        yield from _all_match(self.operands, value.operands, named)
-        if self.commutative:
-            yield from _all_match(self.operands, (value.operands[1], value.operands[0]), named)
-
-    def _takes(self, count: int) -> bool:
-        return count >= len(self.operands) if self.rest else count == len(self.operands)
-
-
-@dataclass(frozen=True)
-class Known:
-    """A constant, bound to a name; ``near`` asks all its elements to be close to a number."""
-
-    name: str = ""
-    near: float | None = None
-
-    def matches(self, value: Value, match: Match) -> Iterator[Match]:
-        array = const_array(value)
-        if array is None or (self.near is not None and not is_near(array, self.near)):
-            return
-        named = match.bind(self.name, value) if self.name else match
-        if named is not None:
-            yield named
-
-
-@dataclass(frozen=True)
-class Either:
-    """One of several patterns, tried in order."""
-
-    options: tuple[Pattern, ...]
-
-    def __init__(self, *options: Pattern) -> None:
-        object.__setattr__(self, "options", options)
-
-    def matches(self, value: Value, match: Match) -> Iterator[Match]:
-        for option in self.options:
-            yield from matches(option, value, match)
-
-
-Pattern = Pat | Known | Either | str
-
-
-def is_near(array: np.ndarray, number: float) -> bool:
-    """Whether every element of a numeric constant is the number, up to f16 rounding of odd numbers such as sqrt(2)."""
-    if array.dtype == np.bool_ or not array.size:
-        return False
-    return bool(np.all(np.abs(array.astype(np.float64) - number) <= 1e-3 * abs(number)))
-
-
-def matches(pattern: Pattern, value: Value, match: Match) -> Iterator[Match]:
-    """Every way in which a pattern fits a value."""
-    if isinstance(pattern, str):
-        named = match.bind(pattern, value)
-        if named is not None:
-            yield named
-        return
-    yield from pattern.matches(value, match)
-
-
-def _all_match(patterns: tuple[Pattern, ...], values: tuple[Value, ...], match: Match) -> Iterator[Match]:
-    if not patterns:
-        yield match
-        return
-    for first in matches(patterns[0], values[0], match):
-        yield from _all_match(patterns[1:], values[1:], first)
 
 
 Built = Value | tuple[Value, ...]
@@ -155,7 +26,7 @@ class Rule:
     """A pattern and what to build in its place; ``takes`` are the bound names that ``build`` wants."""
 
     name: str
-    pattern: Pat
+    pattern: Pat | Either
     build: Callable[..., Built]
     takes: tuple[str, ...]
 
@@ -164,7 +35,7 @@ class Rule:
         return made if isinstance(made, tuple) else (made,)
 
 
-def rule(pattern: Pat) -> Callable[[Callable[..., Built]], Rule]:
+def rule(pattern: Pat | Either) -> Callable[[Callable[..., Built]], Rule]:
     """Make a rule of a function whose parameters are names that its pattern binds; ``root`` is the matched value.
 
     The function returns one value, or a tuple with a value for each result of the root.
@@ -210,7 +81,8 @@ class Report:
         self.fired.append(Verdict(name, type(node.op).__name__, node.loc))
 
     def decline(self, name: str, node: Node, reason: str) -> None:
-        self._declined[Verdict(name, type(node.op).__name__, node.loc, reason)] = None
+        if reason:
+            self._declined[Verdict(name, type(node.op).__name__, node.loc, reason)] = None
 
 
 def rewrite(graph: Graph, rules: Iterable[Rule], report: Report | None = None) -> Graph:
@@ -222,8 +94,12 @@ def rewrite(graph: Graph, rules: Iterable[Rule], report: Report | None = None) -
         graph = _Sweep(graph, rules, report).run()
         if len(report.fired) == before:
             return graph
+    raise restless(graph, report)
+
+
+def restless(graph: Graph, report: Report) -> InternalError:
     last = ", ".join(sorted({v.rule for v in report.fired[-20:]}))
-    raise InternalError(f"the rewrites of graph {graph.name} do not come to rest; the last to fire: {last}")
+    return InternalError(f"the rewrites of graph {graph.name} do not come to rest; the last to fire: {last}")
 
 
 class _Sweep:
@@ -261,13 +137,14 @@ class _Sweep:
 
     def settle(self, values: tuple[Value, ...]) -> tuple[Value, ...]:
         """Apply rules to the node of these results, then to the new node that replaces it, until none fires."""
-        while True:
+        for _ in range(MOST_SWEEPS):
             built = self.apply_one(values[0].node)
             if built is None:
                 return values
             values = built
             if values[0].node not in self.made or values != values[0].node.results:
                 return values
+        raise restless(self.graph, self.report)
 
     def apply_one(self, node: Node) -> tuple[Value, ...] | None:
         for candidate in self.rules_for(type(node.op)):
@@ -278,7 +155,7 @@ class _Sweep:
 
     def rules_for(self, op: type[Op]) -> tuple[Rule, ...]:
         if op not in self.by_op:
-            self.by_op[op] = tuple(r for r in self.rules if issubclass(op, r.pattern.op))
+            self.by_op[op] = tuple(r for r in self.rules if issubclass(op, r.pattern.ops))
         return self.by_op[op]
 
     def attempt(self, candidate: Rule, node: Node) -> tuple[Value, ...] | None:
@@ -358,3 +235,22 @@ class _Sweep:
             for operand in dead.operands:
                 self.uses[operand] -= 1
             stack.extend(v.node for v in dead.operands)
+
+
+def rebuild(graph: Graph, visit: Callable[[Node], Sequence[Value]]) -> Graph:
+    """Walk operands first; ``visit`` gets each node on its new operands and gives what stands for its results.
+
+    Raises InternalError when that has another type than the result it stands for.
+    """
+    now: dict[Value, Value] = {}
+    for node in graph.nodes():
+        if isinstance(node.op, Input):
+            continue
+        operands = tuple(now.get(v, v) for v in node.operands)
+        current = node if operands == node.operands else replace(node, operands=operands)
+        for old, new in zip(node.results, visit(current), strict=True):
+            if new.type != old.type:
+                raise InternalError(f"{type(node.op).__name__} is {old.type}, its replacement {new.type}")
+            if new != old:
+                now[old] = new
+    return replace(graph, outputs=tuple(now.get(v, v) for v in graph.outputs)) if now else graph

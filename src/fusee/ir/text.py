@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -194,7 +194,7 @@ class _Parser:
     ops: Mapping[str, type[Op]]
     constants: Mapping[str, Array]
     at: int = 0
-    loc: list[str] = field(default_factory=list)
+    node_at: int = 0  # where the line that is being read begins
 
     def skip(self) -> None:
         """Pass over blanks and comments, but for the comment that tells where a node came from."""
@@ -217,6 +217,12 @@ class _Parser:
     def expect(self, pattern: str, what: str) -> str:
         taken = self.accept(pattern)
         return taken if taken else self.fail(f"expected {what}")
+
+    def wrong(self, reason: str) -> Any:
+        """The line that is being read says something that cannot be."""
+        line = self.text.count("\n", 0, self.node_at) + 1
+        shown = self.text[self.node_at :].split("\n", 1)[0].strip()
+        raise ParseError(f"line {line}: {reason}, in {shown[:80]!r}")
 
     def fail(self, reason: str) -> Any:
         line = self.text.count("\n", 0, self.at) + 1
@@ -280,9 +286,11 @@ class _Parser:
 
     def operand(self, values: Mapping[str, Value]) -> Value:
         name = self.value_name()
-        return values[name] if name in values else self.fail(f"%{name} is used before it is defined: a value")
+        return values[name] if name in values else self.fail(f"%{name} is used before it is defined")
 
     def node(self, values: dict[str, Value]) -> None:
+        self.skip()
+        begin = self.at
         names = [self.value_name()]
         while self.accept(","):
             names.append(self.value_name())
@@ -291,13 +299,14 @@ class _Parser:
         operands = self.listed(lambda: self.operand(values), r"\)") if self.accept(r"\(") else []
         attributes = self.braced() if self.peek(r"\{") else {}
         types = self.types() if self.accept(":") else ()
+        self.node_at = begin
         op = self.op(kind, attributes, types)
         results = self.apply(op, operands)
         if types and tuple(v.type for v in results) != types:
             found = ", ".join(str(v.type) for v in results)
-            self.fail(f"{kind} gives {found}, but its line says {', '.join(map(str, types))}: expected them equal")
+            self.wrong(f"{kind} gives {found}, but its line says {', '.join(map(str, types))}")
         if len(results) != len(names):
-            self.fail(f"{kind} has {len(results)} results, but its line names {len(names)}: expected as many names")
+            self.wrong(f"{kind} has {len(results)} results, but its line names {len(names)}")
         values |= dict(zip(names, results, strict=True))
 
     def apply(self, op: Op, operands: list[Value]) -> tuple[Value, ...]:
@@ -305,7 +314,7 @@ class _Parser:
         try:
             return op.apply(*operands, loc=loc)
         except TypeError:
-            return self.fail(f"{op.text_name()} does not take {len(operands)} operands: expected another number")
+            return self.wrong(f"{op.text_name()} does not take {len(operands)} operands")
 
     def origin(self) -> tuple[str, ...]:
         """The names in a trailing comment ``# from /a, /b``."""
@@ -321,15 +330,15 @@ class _Parser:
             return Const(self.constant(attributes, types))
         if kind not in self.ops:
             near = difflib.get_close_matches(kind, self.ops, n=3)
-            return self.fail(f"unknown op {kind!r}: expected " + (" or ".join(near) or "an op of the table"))
+            return self.wrong(f"unknown op {kind!r}: expected " + (" or ".join(near) or "an op of the table"))
         try:
             return self.ops[kind](**attributes)
         except TypeError as err:
-            return self.fail(f"{kind}: {err}; expected the op's attributes")
+            return self.wrong(f"{kind}: {err}")
 
     def constant(self, attributes: dict[str, Any], types: tuple[TensorType, ...]) -> Array:
         if len(types) != 1 or not types[0].is_static:
-            return self.fail("a constant needs ': type' with numbers for sizes: expected one")
+            return self.wrong("a constant needs ': type' with numbers for sizes")
         return self.array(attributes, types[0])
 
     def array(self, attributes: dict[str, Any], kind: TensorType) -> Array:
@@ -337,12 +346,12 @@ class _Parser:
         if "digest" not in attributes:
             value = np.array(attributes.get("value", 0), kind.dtype.numpy)
             if value.shape not in ((), shape):
-                return self.fail(f"the value's shape is {value.shape}: expected that of {kind}")
+                return self.wrong(f"the value's shape is {value.shape}: expected that of {kind}")
             return np.ascontiguousarray(np.broadcast_to(value, shape))
         found = self.constants.get(attributes["digest"])
         if found is None or TensorType.of(found) != kind:
             what = "none" if found is None else TensorType.of(found)
-            return self.fail(
+            return self.wrong(
                 f"constant {attributes['digest']!r}: expected {kind} in the table of constants, found {what}"
             )
         return found

@@ -1,0 +1,44 @@
+"""The passes, in the order in which they run. To add one: list it here, with the reason for its place. Nothing else."""
+
+from __future__ import annotations
+
+from fusee.ir.passes import Pass, rules_pass
+from fusee.passes.activations import ACTIVATIONS
+from fusee.passes.affine import AFFINE
+from fusee.passes.algebra import ALGEBRA
+from fusee.passes.attention import ATTENTION
+from fusee.passes.constants import fold_constants, fold_weights
+from fusee.passes.cse import share
+from fusee.passes.fuse import Accepts, fuse_pass
+from fusee.passes.identities import IDENTITIES, transpose_of_ones
+from fusee.passes.layout import TO_CHANNELS_LAST
+from fusee.passes.norms import NORMS
+from fusee.passes.pads import PADS
+from fusee.passes.sink import SINK
+from fusee.passes.sink_reshape import SINK_RESHAPE
+
+PIPELINE: tuple[Pass, ...] = (
+    # What needs no input is a constant from here on: every later rule may ask for its value.
+    Pass("constants", fold_constants),
+    # One spelling of everything, so that what follows needs to know one.
+    rules_pass("simplify", (*IDENTITIES, transpose_of_ones, *ALGEBRA)),
+    # Equal operands are one value now: patterns that name a value twice can match.
+    Pass("share", share),
+    # Before scales fold into weights, or half of a GELU could end up in one.
+    rules_pass("canonical", (*ACTIVATIONS, *NORMS, *ATTENTION)),
+    # Channels are still axis 1, as these rules expect.
+    rules_pass("affine", (*AFFINE, *PADS, *IDENTITIES, *ALGEBRA)),
+    # Last of what an exporter's spelling decides; from here on the graph is prepared for kernels.
+    rules_pass("layout", (*TO_CHANNELS_LAST, *SINK_RESHAPE, *SINK, *IDENTITIES)),
+    # Only now: while transposes sink, those that move nothing must stay visible as transposes.
+    rules_pass("settle", (transpose_of_ones, *IDENTITIES)),
+    # What the transposes made anew: moved constants, and the same transpose before several users.
+    Pass("constants-again", fold_constants),
+    Pass("weights", fold_weights),
+    Pass("share-again", share),
+)
+
+
+def pipeline(accepts: Accepts) -> tuple[Pass, ...]:
+    """All passes for a backend. Fusion is last: after it, no pass looks into the groups."""
+    return (*PIPELINE, fuse_pass(accepts))

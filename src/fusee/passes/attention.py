@@ -1,0 +1,90 @@
+"""Attention recognised by what it computes: softmax(q k^T * scale + mask) v, of any rank and wherever the scale is."""
+
+from __future__ import annotations
+
+from fusee.ir.graph import Value, const_array
+from fusee.ir.pattern import Either, Known, Pat, fits, need
+from fusee.ir.rewrite import rule
+from fusee.ops.attention import Attention
+from fusee.ops.binary import Add, Mul
+from fusee.ops.linear import MatMul
+from fusee.ops.reduce import Softmax
+from fusee.ops.shape import Reshape, Transpose
+from fusee.passes.known import uniform
+
+_SCORES = Pat(MatMul, "q", "k", name="scores")
+_SCALED = Either(Pat(Mul, _SCORES, Known("scale")), _SCORES)
+_MASKED = Either(Pat(Add, _SCALED, "mask"), Pat(Add, "mask", _SCALED), _SCALED)
+_WEIGHTS = Pat(Softmax, _MASKED, name="weights")
+
+
+@rule(Pat(MatMul, _WEIGHTS, "v"))
+def attention(
+    root: Value,
+    scores: Value,
+    weights: Value,
+    q: Value,
+    k: Value,
+    v: Value,
+    scale: Value | None = None,
+    mask: Value | None = None,
+) -> Value:
+    """softmax(q @ k^T * scale + mask) @ v."""
+    assert isinstance(root.op, MatMul)
+    assert isinstance(scores.op, MatMul)
+    assert isinstance(weights.op, Softmax)
+    rank = scores.type.rank
+    need(weights.op.axis == rank - 1, f"the softmax is over axis {weights.op.axis}, not the keys")
+    need(not root.op.trans_a and not scores.op.trans_a, "queries or weights are read transposed")
+    need(root.type.dtype.is_float, f"the product is {root.type.dtype}")
+    need(mask is None or _is_mask(mask, scores), f"the mask is {mask.type if mask else ''}")
+    factor = 1.0 if scale is None else uniform(scale)
+    need(factor is not None, "the scale is not one number")
+    (q, left), (k, right) = _unscaled(q), _unscaled(k)
+    total = (factor or 0.0) * left * right
+    keys = k if scores.op.trans_b else _swapped(k)
+    values = _swapped(v) if root.op.trans_b else v
+    return Attention(total)(q, keys, values, *([mask] if mask is not None else []))
+
+
+def _is_mask(mask: Value, scores: Value) -> bool:
+    return mask.type.dtype == scores.type.dtype and mask.type.rank <= scores.type.rank
+
+
+def _unscaled(x: Value) -> tuple[Value, float]:
+    """What is under a product with one number, and the number."""
+    if isinstance(x.op, Mul) and x.operands[0].type == x.type:
+        factor = uniform(x.operands[1])
+        if factor is not None:
+            return x.operands[0], factor
+    return x, 1.0
+
+
+def _swapped(x: Value) -> Value:
+    rank = x.type.rank
+    return Transpose((*range(rank - 2), rank - 1, rank - 2))(x)
+
+
+@rule(Pat(Attention, "q", "k", "v", "m"))
+def mask_of_nothing(root: Value, q: Value, k: Value, v: Value, m: Value) -> Value:
+    """A constant mask that excludes no pair goes."""
+    array = const_array(m)
+    fits(array is not None and array.size > 0)
+    neutral = m.type.dtype.is_float and uniform(m) == 0.0
+    fits(neutral or (array is not None and array.dtype.kind == "b" and bool(array.all())))
+    return root.op(q, k, v)
+
+
+@rule(Pat(Softmax, Pat(Reshape, Pat(Add, Pat(Reshape, "x"), "mask"), name="back"), name="weights"))
+def mask_without_reshape(root: Value, back: Value, x: Value, mask: Value) -> Value:
+    """A windowed mask added in a shape with one more axis (Swin) is added in the scores' own shape instead.
+
+    reshape(reshape(x, [B/W, W, ...]) + mask[1, W, ...]) = x + mask, when B is W.
+    """
+    fits(back.type == x.type)
+    shape = mask.type.shape
+    need(shape[0] == 1 and x.type.shape[0] == shape[1], "the windows of one image are not the whole batch")
+    return root.op(Add()(x, Reshape(shape[1:])(mask)))
+
+
+ATTENTION = (mask_without_reshape, attention, mask_of_nothing)

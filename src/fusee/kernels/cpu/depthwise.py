@@ -22,6 +22,7 @@ from fusee.ops.fused import Fused
 from fusee.ops.linear import Conv
 
 _UNIT_STEPS = 8000  # multiply-adds of whole vectors that make a unit worth handing out
+_MOST_PIXELS = 20  # of a tile: more only make the code longer
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class DepthwiseConv(Kernel):
         found = _shape(call)
         most = call.target.vector_registers - 2 - found.kernel[1]
         _, h, w, _ = found.group.shape
-        pixels = max(1, min(most, 14, w if isinstance(w, int) else 14))
+        pixels = max(1, min(most, _MOST_PIXELS))
         return (WindowTactic(pixels, rows_of_unit(call, found.kernel, h, w)),)
 
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:

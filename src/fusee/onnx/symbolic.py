@@ -42,6 +42,12 @@ def _reduce(op: Op, x: Array) -> Array | None:
     return np.asarray(fold(x, axis=op.axes, keepdims=op.keepdims), object)
 
 
+def _gather(op: Op, x: Array, indices: Array) -> Array | None:
+    if not isinstance(op, Gather) or not all(isinstance(i, int) for i in indices.ravel()):
+        return None
+    return np.asarray(np.take(x, indices.astype(np.int64), axis=op.axis), object)
+
+
 def _reference(op: Op, *operands: Array) -> Array:
     return np.asarray(op.compute(*operands)[0], object)
 
@@ -61,7 +67,7 @@ RULES: dict[type[Op], Callable[..., Array | None]] = {
     Where: _elementwise(select),
     Cast: _cast,
     Reduce: _reduce,
-    Gather: lambda op, x, i: np.asarray(np.take(x, i.astype(np.int64), axis=op.axis), object),
+    Gather: _gather,
     Slice: _reference,
     Concat: _reference,
     Reshape: _reference,

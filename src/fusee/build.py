@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ from fusee.runtime.engine import Engine
 from fusee.verification.blame import Blame, find_blame
 from fusee.verification.certificate import certificate, compare_all
 from fusee.verification.compare import Difference
-from fusee.verification.samples import Sample, make_samples
+from fusee.verification.samples import Sample, given_sample, make_samples
 
 MAX_ATTEMPTS = 4  # each leaves out one more pass or kernel
 Progress = Callable[[str, float], None]  # stage, share of the build that is done when it begins
@@ -45,7 +46,8 @@ class BuildOptions:
 
     target: CpuTarget | None = None  # None: this machine
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    samples: int = 2  # sets of inputs that the engine is judged on
+    inputs: tuple[Mapping[str, Array], ...] = ()  # inputs to verify on, instead of random ones
+    samples: int = 2  # sets of random inputs that the engine is judged on
     seed: int = 0
     portable: bool = True  # keep the model's graph and weights in the file, for other machines
 
@@ -100,17 +102,26 @@ def build(
 
 
 def build_artifact(
-    source: str | Path | onnx.ModelProto, options: BuildOptions | None = None, progress: Progress | None = None
+    source: str | Path | onnx.ModelProto,
+    options: BuildOptions | None = None,
+    progress: Progress | None = None,
+    compiler: Compiler | None = None,
 ) -> Built:
-    """What ``build`` does, with the record of how it went."""
+    """What ``build`` does, with the record of how it went. A ``compiler`` of many builds is given by its owner."""
     options = options or BuildOptions()
     clock = _Clock(progress)
-    with Compiler(options.target or detect_cpu()) as compiler:
+    with nullcontext(compiler) if compiler else Compiler(options.target or detect_cpu()) as used:
         clock.begin("import")
         graph = import_model(source)
         clock.begin("reference")
-        samples = make_samples(graph, options.seed, options.samples, options.shapes)
-        return _Attempts(graph, samples, compiler, options, clock).run()
+        samples = _samples(graph, options)
+        return _Attempts(graph, samples, used, options, clock).run()
+
+
+def _samples(graph: Graph, options: BuildOptions) -> list[Sample]:
+    if options.inputs:
+        return [given_sample(graph, feeds) for feeds in options.inputs]
+    return make_samples(graph, options.seed, options.samples, options.shapes)
 
 
 def bisect(source: str | Path | onnx.ModelProto, options: BuildOptions | None = None) -> Blame | None:
@@ -118,7 +129,7 @@ def bisect(source: str | Path | onnx.ModelProto, options: BuildOptions | None = 
     options = options or BuildOptions()
     with Compiler(options.target or detect_cpu()) as compiler:
         graph = import_model(source)
-        samples = make_samples(graph, options.seed, options.samples, options.shapes)
+        samples = _samples(graph, options)
         attempts = _Attempts(graph, samples, compiler, options, _Clock(None))
         return attempts.blame(*run_pipeline(graph, attempts.passes()), samples[0])
 

@@ -60,6 +60,11 @@ def make_samples(
     return samples
 
 
+def given_sample(graph: Graph, feeds: Mapping[str, Array]) -> Sample:
+    """The caller's inputs with what the reference makes of them."""
+    return Sample(dict(feeds), reference.run(graph, feeds), seed=-1)
+
+
 def _assignments(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
     """Values for the names in input shapes: the given shapes alone, else one combination after another."""
     given: dict[str, int] = {}

@@ -37,7 +37,7 @@ DTYPES = {d.value: d for d in DType}
 def digest(array: Array) -> str:
     """A short name of an array's type and content."""
     head = f"{array.dtype}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    return hashlib.sha256(head + array.tobytes()).hexdigest()[:16]
 
 
 def print_graph(graph: Graph, constants: dict[str, Array] | None = None, loc: bool = False) -> str:
@@ -347,7 +347,7 @@ class _Parser:
             value = np.array(attributes.get("value", 0), kind.dtype.numpy)
             if value.shape not in ((), shape):
                 return self.wrong(f"the value's shape is {value.shape}: expected that of {kind}")
-            return np.ascontiguousarray(np.broadcast_to(value, shape))
+            return np.array(np.broadcast_to(value, shape), order="C")
         found = self.constants.get(attributes["digest"])
         if found is None or TensorType.of(found) != kind:
             what = "none" if found is None else TensorType.of(found)

@@ -34,7 +34,7 @@ def _folded(graph: Graph, report: Report, keep: tuple[type, ...]) -> Graph:
         report.fire("fold-constants", node)
         with np.errstate(all="ignore"):
             arrays = node.op.compute(*[v.op.value for v in node.operands if isinstance(v.op, Const)])
-        return tuple(Const(np.ascontiguousarray(a))() for a in arrays)
+        return tuple(Const(np.asarray(a, order="C"))() for a in arrays)
 
     return rebuild(graph, visit)
 

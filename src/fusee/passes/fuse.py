@@ -92,7 +92,7 @@ class _Grouping:
         """Anchors first, the last in the graph first: of two that meet in a sum, the later computes it."""
         anchors = [n for n in reversed(self.order) if _is_anchor(n)]
         found = [self.around(n) for n in anchors if n not in self.taken]
-        chains = [n for n in reversed(self.order) if isinstance(n.op, Elementwise | MOVEMENT)]
+        chains = [n for n in reversed(self.order) if isinstance(n.op, (Elementwise, *MOVEMENT))]
         found += [self.pointwise(n) for n in chains if n not in self.taken]
         return [g for g in found if len(g.nodes) > 1]
 

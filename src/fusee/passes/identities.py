@@ -203,7 +203,10 @@ def _transposed(value: Value) -> Value | None:
     if not isinstance(value.op, Transpose):
         return None
     *front, m, n = value.op.perm
-    return Transpose((*front, n, m))(value.operands[0]) if m == len(value.op.perm) - 1 else None
+    if m != value.type.rank - 1:
+        return None
+    perm = (*front, n, m)
+    return value.operands[0] if perm == tuple(range(len(perm))) else Transpose(perm)(value.operands[0])
 
 
 @rule(Pat(MatMul, "a", "b"))

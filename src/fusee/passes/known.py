@@ -28,7 +28,7 @@ def widened(array: Array) -> Array:
 
 def like(array: Array, value: Value) -> Value:
     """A constant of the element type of ``value``: rounded once, row-major."""
-    return Const(np.ascontiguousarray(array.astype(value.type.dtype.numpy)))()
+    return Const(np.asarray(array.astype(value.type.dtype.numpy), order="C"))()
 
 
 def along_axis(value: Value, rank: int, axis: int) -> Array | None:

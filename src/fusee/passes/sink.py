@@ -45,9 +45,7 @@ def untransposed(value: Value, perm: Perm) -> Value:
     shape = (1,) * (len(perm) - value.type.rank) + value.type.shape
     array = const_array(value)
     if array is not None:
-        return Const(
-            np.ascontiguousarray(array.reshape(array.shape or ()).reshape(_ints(shape)).transpose(inverse(perm)))
-        )()
+        return Const(np.asarray(array.reshape(_ints(shape)).transpose(inverse(perm)), order="C"))()
     full = value if shape == value.type.shape else Reshape(shape)(value)
     return Transpose(inverse(perm))(full)
 

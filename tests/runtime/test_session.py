@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fusee.runtime.engine import load
-from runtime.small_engines import add_plan, chain_plan, engine, linear_expected, linear_plan, weights
+from fusee.base.errors import EngineError
+from fusee.runtime.engine import Engine, load
+from runtime.small_engines import add_plan, artifact, chain_plan, engine, linear_expected, linear_plan, weights
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -32,3 +34,18 @@ def test_static_plan_runs():
     a, b = np.arange(1000, dtype=np.float32), np.ones(1000, np.float32)
     with engine(add_plan()).session(2) as session:
         np.testing.assert_array_equal(session.run({"a": a, "b": b})["out"], a + 1)
+
+
+def test_an_engine_just_built_for_another_machine_does_not_run():
+    foreign = replace(artifact(add_plan()), features=frozenset({"avx2", "no_such_feature"}))
+    with pytest.raises(EngineError) as caught:
+        Engine(foreign)
+    assert str(caught.value).startswith("add: made for a test's CPU; this machine (")
+    assert str(caught.value).endswith(
+        "lacks no_such_feature (unknown to this Fusee); build the engine for this machine"
+    )
+
+
+def test_an_empty_tensor():
+    with engine(linear_plan(), weights()).session(2) as session:
+        assert session.run({"x": np.zeros((0, 5), np.float32)})["y"].shape == (0, 7)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusee.base.errors import EngineError
+from fusee.base.target import FEATURES, CpuTarget
 from fusee.engine.abi import ENTRY_POINTS
 from fusee.engine.image import CodeImage
 from fusee.engine.plan import CallStep, KernelStep, Plan
@@ -35,6 +36,18 @@ class Artifact:
     @property
     def name(self) -> str:
         return self.plan.name
+
+
+def check_machine(features: frozenset[str], built_for: str, machine: CpuTarget, where: str) -> None:
+    """The machine has every feature that the code uses. Raises EngineError that lists what it lacks."""
+    missing = sorted(machine.lacks(features))
+    if not missing:
+        return
+    listed = ", ".join(f"{name} ({FEATURES.get(name, 'unknown to this Fusee')})" for name in missing)
+    raise EngineError(
+        f"{where}: made for {built_for or 'another CPU'}; this machine ({machine.model}) lacks {listed}; "
+        "build the engine for this machine"
+    )
 
 
 def check_symbols(plan: Plan, code: CodeImage) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fusee.base.errors import EngineError
-from fusee.base.target import FEATURES, CpuTarget
+from fusee.base.target import CpuTarget
 from fusee.engine.abi import ABI_VERSION, PAGE_BYTES
-from fusee.engine.artifact import Artifact, check_symbols
+from fusee.engine.artifact import Artifact, check_machine, check_symbols
 from fusee.engine.decode import decode_plan, decode_weights
 from fusee.engine.digest import section_digest
 from fusee.engine.file import FORMAT_VERSION, HEADER, MAGIC, MAPPED_ALIGNMENT_BYTES, SECTIONS
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike[str], machine: CpuTarget | None) -> Artifact:
     content = _mapped(path, where)
     manifest = read_manifest(content, where)
     if machine is not None:
-        check_machine(manifest, machine, where)
+        check_machine(manifest.features, manifest.built_for, machine, where)
     for section in manifest.sections.values():
         _check_digest(content, section, where)
     return _artifact(content, manifest, where)
@@ -152,18 +152,6 @@ def _check_sections(sections: list[Section], file_bytes: int, where: str) -> Non
             place = f"bytes {section.offset} to {section.offset + section.size_bytes}"
             raise EngineError(f"{where}: manifest: section {section.name} takes {place}, outside {end} to {file_bytes}")
         end = section.offset + section.size_bytes
-
-
-def check_machine(manifest: Manifest, machine: CpuTarget, where: str) -> None:
-    """The machine has every feature that the code uses. Raises EngineError that lists what it lacks."""
-    missing = sorted(machine.lacks(manifest.features))
-    if not missing:
-        return
-    listed = ", ".join(f"{name} ({FEATURES.get(name, 'unknown to this Fusee')})" for name in missing)
-    raise EngineError(
-        f"{where}: made for {manifest.built_for or 'another CPU'}; this machine ({machine.model}) lacks {listed}; "
-        "build the engine for this machine"
-    )
 
 
 def _check_digest(content: memoryview, section: Section, where: str) -> None:

@@ -13,7 +13,7 @@ from fusee.base.target import CpuTarget, detect_cpu
 from fusee.base.types import Array
 from fusee.engine import file
 from fusee.engine import load as loading
-from fusee.engine.artifact import Artifact, check_symbols
+from fusee.engine.artifact import Artifact, check_machine, check_symbols
 from fusee.engine.plan import Plan, PlanInput, PlanOutput
 from fusee.runtime.bind import Constants
 from fusee.runtime.code import LoadedCode, load_code
@@ -31,6 +31,7 @@ class Engine:
     """A built model. Any number of threads may use it; each session serves one caller at a time."""
 
     def __init__(self, artifact: Artifact) -> None:
+        check_machine(artifact.features, artifact.built_for, this_machine(), artifact.name)
         check_symbols(artifact.plan, artifact.code)
         self.artifact = artifact
         self._code = load_code(artifact.code)

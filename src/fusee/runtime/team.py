@@ -32,7 +32,7 @@ class Team:
         self._address = _ADDRESS(self._context.address)
         self._run = ctypes.CFUNCTYPE(None, _ADDRESS)(code.addresses[abi.RUN])
         self.ticks = ctypes.CFUNCTYPE(ctypes.c_int64)(code.addresses[abi.TICKS])
-        self._scratch: Memory | None = None
+        self._scratches: list[Memory] = []
         workers: list[threading.Thread] = []
         self._end = weakref.finalize(self, _stop, code, self._context, workers, self._pid)
         self._start(workers)
@@ -53,16 +53,17 @@ class Team:
     def reserve_scratch(self, size_bytes: int) -> None:
         """Give each thread at least that much scratch. Not while a run is under way."""
         stride = abi.align(size_bytes + abi.PADDING_BYTES, 2 * abi.ALIGNMENT_BYTES)
-        if self._scratch is not None and self._words[abi.CTX_SCRATCH_STRIDE // 8] >= stride:
+        if self._words[abi.CTX_SCRATCH_STRIDE // 8] >= stride:
             return
-        scratch = allocate(stride * self.threads)
-        self._words[abi.CTX_SCRATCH // 8] = scratch.address
+        # The old memory goes only when nothing points to it, whatever interrupts these lines.
+        self._scratches.append(allocate(stride * self.threads))
+        self._words[abi.CTX_SCRATCH // 8] = self._scratches[-1].address
         self._words[abi.CTX_SCRATCH_STRIDE // 8] = stride
-        self._scratch = scratch
+        del self._scratches[:-1]
 
     @property
     def scratch_bytes(self) -> int:
-        return self._scratch.size_bytes if self._scratch else 0
+        return sum(s.size_bytes for s in self._scratches)
 
     def run(self, table: int, steps: int, stamps: int = 0) -> None:
         """Run a table of step records. ``stamps`` is the address of memory for times, or 0."""

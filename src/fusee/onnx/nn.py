@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fusee.base.dims import Dim
+from fusee.base.types import DType
 from fusee.ir.graph import Value, const
 from fusee.onnx.call import Lowering, OnnxCall
 from fusee.onnx.padding import Window, drop, lift, pad_first, split_padding
@@ -65,13 +66,23 @@ def lower_conv(call: OnnxCall) -> Value:
     return convolve(call, x, w, bias, Window.of(call, x.type.shape[2:], kernel_of(call, w)), call.int("group", 1))
 
 
-def convolve(call: OnnxCall, x: Value, w: Value, bias: list[Value], window: Window, group: int) -> Value:
+def convolve(
+    call: OnnxCall,
+    x: Value,
+    w: Value,
+    bias: list[Value],
+    window: Window,
+    group: int,
+    accumulate: DType | None = None,
+) -> Value:
     """A convolution; padding that depends on sizes is made explicit, one spatial axis becomes two."""
     x = pad_first(call, x, window, 0)
     flat = x.type.rank == 3
     if flat:
         x, w, window = lift(call, x), lift(call, w), window.lifted()
-    y = Conv(window.strides, window.static_pads, window.dilations, group)(x, w, *bias, loc=call.loc)
+    y = Conv(window.strides, window.static_pads, window.dilations, group, accumulate=accumulate)(
+        x, w, *bias, loc=call.loc
+    )
     return drop(call, y) if flat else y
 
 

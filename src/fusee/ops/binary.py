@@ -162,7 +162,7 @@ class BitXor(Binary):
 
 @dataclass(frozen=True)
 class BitShift(Binary):
-    """a * 2**b, or when not ``left`` a / 2**b, of unsigned integers; 0 when b is the width or more. ONNX BitShift-11."""
+    """a * 2**b, or when not ``left`` a / 2**b, of unsigned integers; 0 if b is the width or more. ONNX BitShift-11."""
 
     left: bool
 

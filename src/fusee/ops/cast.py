@@ -81,8 +81,8 @@ def _to_power_of_two(x: Array, saturate: bool, rounding: str) -> Array:
     exponent = ((bits >> 23) & 0xFF).astype(np.int32)
     fraction = bits & 0x7FFFFF
     half = np.uint32(1 << 22)
-    rises = {"up": fraction > 0, "down": np.zeros_like(fraction, np.bool_)}
-    rounds_up = rises.get(rounding, (fraction > half) | ((fraction == half) & (exponent > 0)))
+    nearest: Array = (fraction > half) | ((fraction == half) & (exponent > 0))
+    rounds_up = {"up": fraction > 0, "down": fraction < 0, "nearest": nearest}[rounding]
     finite = exponent < _E8M0_INFINITE
     limit = _E8M0_INFINITE - 1 if saturate else _E8M0_INFINITE
     found = np.where(finite, np.minimum(exponent + rounds_up, limit), _E8M0_INFINITE)

@@ -21,7 +21,7 @@ def _need_float(x: TensorType) -> None:
 
 def _total(x: Array, axes: tuple[int, ...] | int) -> Array:
     """A sum kept in f64, so that the reference does not depend on the order."""
-    return np.sum(x, axes, np.float64, keepdims=True)
+    return np.asarray(np.sum(x, axes, np.float64, keepdims=True))
 
 
 @dataclass(frozen=True)

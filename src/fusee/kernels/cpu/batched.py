@@ -50,11 +50,11 @@ class _Plan:
             return "an operand is a constant of the group"
         rank, left, right = len(group.shape), strides_of(a), strides_of(b)
         lay = [broadcast_steps(t.type.shape, s, rank)[:-2] for t, s in ((a, left), (b, right))]
-        lay += [pixel_steps(t, rank)[:-1] for t in tensors_of(group, call.results)]
+        lay += [pixel_steps(t, rank)[:-1] for t in tensors_of(group)]
         space = merge_axes(group.shape[:-2], lay)
         if space is None or space.sizes[0] != 1:
             return f"the batch of {group.shape} does not merge into two axes"
-        rows = [*(0, 0), *[pixel_steps(t, rank)[-1] for t in tensors_of(group, call.results)]]
+        rows = [*(0, 0), *[pixel_steps(t, rank)[-1] for t in tensors_of(group)]]
         steps = tuple((h, w, r) for (_, h, w), r in zip(space.steps, rows, strict=True))
         _, outer, inner = space.sizes
         full = Space((outer, inner, group.shape[-2]), steps)
@@ -111,7 +111,7 @@ class _Job:
     @staticmethod
     def of(e: Emitter, plan: _Plan, tactic: TileTactic) -> _Job:
         blocks = Blocks((1, 1, plan.space.sizes[2]), plan.columns, e.lanes_for("float"), tactic)
-        epilogue = attach(e, plan.group, plan.call.results, plan.space.steps[2:], [])
+        epilogue = attach(e, plan.group, plan.space.steps[2:], [])
         return _Job(e, plan, blocks, epilogue)
 
     def unit(self, unit: Index) -> None:
@@ -156,7 +156,7 @@ class BatchedMatMul(Kernel):
 
     def refuses(self, call: KernelCall) -> str:
         found = _Plan.of(call)
-        return found if isinstance(found, str) else group_problem(call, found.group)
+        return found if isinstance(found, str) else group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[TileTactic]:
         return (_planned(call).tactic(),)

@@ -109,7 +109,7 @@ class TiledConv(Kernel):
             return found
         if found.conv.group != 1:
             return f"the convolution has {found.conv.group} groups"
-        return group_problem(call, found.group)
+        return group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[TileTactic]:
         return tile_tactics(_Plan.of(call).work, call.target)
@@ -144,7 +144,7 @@ class _Plan:
         rank = len(found.group.shape)
         n, h, w = found.strides
         steps = [(n, h * found.conv.strides[0], w * found.conv.strides[1])]
-        rows = [*steps, *[pixel_steps(t, rank) for t in tensors_of(found.group, call.results)]]
+        rows = [*steps, *[pixel_steps(t, rank) for t in tensors_of(found.group)]]
         sizes = found.group.shape[:-1]
         merged = None if found.is_padded else merge_axes(sizes, rows)
         return _Plan(call, found, merged or separate_axes(sizes, rows))
@@ -167,7 +167,7 @@ class _Plan:
         weights = PackedWeights(e.constant(0), matrix.shape[0] * 4)
         bias = self.shape.bias(e, constants)
         feed, taps, scratch = self._padded(e, blocks) if self.shape.is_padded else self._direct(e)
-        epilogue = attach(e, self.shape.group, self.call.results, self.space.steps[1:], constants)
+        epilogue = attach(e, self.shape.group, self.space.steps[1:], constants)
         emit_contraction(e, Contraction(blocks, taps, feed, weights, bias, epilogue))
         launch = e.launch(blocks.units, scratch)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(constants))

@@ -45,7 +45,7 @@ class DepthwiseConv(Kernel):
         channels = found.group.inputs[0].operand.type.shape[-1]
         if found.weights.shape[:2] != (channels, 1) or found.conv.group != channels:
             return f"weights {found.weights.shape} in {found.conv.group} groups are not one filter per channel"
-        return group_problem(call, found.group)
+        return group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[WindowTactic]:
         found = _shape(call)
@@ -99,7 +99,7 @@ def _sweep(
     rank = len(found.group.shape)
     n, h, w, channels = found.group.shape
     assert isinstance(channels, int)
-    rows = [pixel_steps(t, rank) for t in tensors_of(found.group, call.results)]
+    rows = [pixel_steps(t, rank) for t in tensors_of(found.group)]
     steps = separate_axes((n, h, w), rows).steps
     constants = [pack_filters(found.weights, e.lanes_for("float"))]
     _, height, width, _ = found.group.inputs[0].operand.type.shape
@@ -107,7 +107,7 @@ def _sweep(
     top, left, *_ = found.conv.pads
     geometry = Geometry(found.kernel, _pair(found.conv.strides), _pair(found.conv.dilations), top, left)
     sweep = Sweep(geometry, image, (n, h, w), tactic.pixels, tactic.rows, 0.0)
-    return sweep, attach(e, found.group, call.results, steps, constants), constants
+    return sweep, attach(e, found.group, steps, constants), constants
 
 
 def _pair(numbers: Sequence[int]) -> tuple[int, int]:

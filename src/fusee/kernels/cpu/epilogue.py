@@ -13,7 +13,7 @@ from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.lanes import emit_body
 from fusee.kernels.cpu.space import broadcast_steps, strides_of
 from fusee.kernels.cpu.ssa import Index, Ssa, vector
-from fusee.kernels.kernel import KernelCall, Operand
+from fusee.kernels.kernel import Operand
 
 SPILL_BYTES = 2048  # what one tile's accumulators take: 32 registers of 64 bytes
 _INLINE_OPS = 6  # a longer epilogue is emitted once, in a loop over the tile's pixels, to keep the code small
@@ -68,19 +68,19 @@ def lying_problem(operand: Operand, rank: int) -> str:
     return "" if channel in (0, 1) else f"the channels of {operand.type} lie {channel} elements apart"
 
 
-def group_problem(call: KernelCall, group: Anchored) -> str:
+def group_problem(group: Anchored) -> str:
     """Why an epilogue cannot handle a group's other tensors; '' when it can."""
     if 0 in group.shape or any(0 in s.operand.type.shape for s in group.inputs):
         return "there is nothing to compute"
     if any(s.value is None for s in group.inputs[2:]):
         return "the bias is not known at build time"
     rank = len(group.shape)
-    return next((p for t in tensors_of(group, call.results) if (p := lying_problem(t, rank))), "")
+    return next((p for t in tensors_of(group) if (p := lying_problem(t, rank))), "")
 
 
-def tensors_of(group: Anchored, results: Sequence[Operand]) -> list[Operand]:
+def tensors_of(group: Anchored) -> list[Operand]:
     """The tensors beside the anchor's operands, in the order in which ``attach`` wants their steps."""
-    return [*[leaf.operand for leaf in group.leaves], *results]
+    return [*[leaf.operand for leaf in group.leaves], *group.results]
 
 
 def pixel_steps(tensor: Operand, rank: int) -> tuple[Dim, ...]:
@@ -143,19 +143,15 @@ class Epilogue:
 
 
 def attach(
-    e: Emitter,
-    group: Anchored,
-    results: Sequence[Operand],
-    steps: Sequence[tuple[Dim, Dim, Dim]],
-    constants: list[Array],
+    e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], constants: list[Array]
 ) -> Epilogue:
     """The epilogue of a group whose tensors have these steps; constants of its body are added to ``constants``."""
     rank, leaves = len(group.shape), len(group.leaves)
     addresses = [_address_of(e, leaf, constants) for leaf in group.leaves]
-    addresses += [e.result(i) for i in range(len(results))]
+    addresses += [e.result(i) for i in range(len(group.results))]
     lying = [
         Lying(address, row, _channel_step(tensor, rank))
-        for address, row, tensor in zip(addresses, steps, tensors_of(group, results), strict=True)
+        for address, row, tensor in zip(addresses, steps, tensors_of(group), strict=True)
     ]
     return Epilogue(group.rest, tuple(lying[:leaves]), tuple(lying[leaves:]), e.scratch)
 

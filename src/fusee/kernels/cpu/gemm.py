@@ -50,7 +50,7 @@ class _Plan:
             return matrix
         a, rank = group.inputs[0].operand, len(group.shape)
         rows = broadcast_steps(a.type.shape, strides_of(a), rank)
-        steps = [rows[:-1], *[pixel_steps(t, rank) for t in tensors_of(group, call.results)]]
+        steps = [rows[:-1], *[pixel_steps(t, rank) for t in tensors_of(group)]]
         space = merge_axes(group.shape[:-1], steps)
         if space is None:
             return f"the rows of {group.shape} do not merge into three axes"
@@ -73,7 +73,7 @@ class _Plan:
         assert left is not None
         n, h, w = (step * 4 for step in self.space.steps[0])
         feed = DirectFeed(e.operand(left), n, h, w)
-        epilogue = attach(e, self.group, self.call.results, self.space.steps[1:], constants)
+        epilogue = attach(e, self.group, self.space.steps[1:], constants)
         emit_contraction(e, Contraction(blocks, Taps(1, 0, 1, 0, length), feed, weights, None, epilogue))
         launch = e.launch(blocks.units, SPILL_BYTES)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(constants))
@@ -100,7 +100,7 @@ class PackedMatMul(Kernel):
 
     def refuses(self, call: KernelCall) -> str:
         found = _Plan.of(call)
-        return found if isinstance(found, str) else group_problem(call, found.group)
+        return found if isinstance(found, str) else group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[TileTactic]:
         return tile_tactics(_planned(call).work, call.target)

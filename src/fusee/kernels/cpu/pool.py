@@ -77,7 +77,7 @@ class WindowPool(Kernel):
             return found
         if not _sweep(Emitter("", call.target), found, WindowTactic(1, 1)).is_static and _counts_taps(found.pool):
             return "the windows at the edges are too many to be written out"
-        return group_problem(call, found.group)
+        return group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[WindowTactic]:
         found = _shape(call)
@@ -91,9 +91,9 @@ class WindowPool(Kernel):
         found, e = _shape(call), Emitter(symbol, call.target)
         sweep, group = _sweep(e, found, tactic), found.group
         rank, sizes = len(group.shape), group.shape[:-1]
-        rows = [pixel_steps(t, rank) for t in tensors_of(group, call.results)]
+        rows = [pixel_steps(t, rank) for t in tensors_of(group)]
         constants = []
-        epilogue = attach(e, group, call.results, separate_axes(sizes, rows).steps, constants)
+        epilogue = attach(e, group, separate_axes(sizes, rows).steps, constants)
 
         def visit(tile: Tile) -> None:
             values = _maximum(e, tile) if found.pool.kind == "max" else _average(e, tile, found.pool)

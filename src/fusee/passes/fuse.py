@@ -89,8 +89,9 @@ class _Grouping:
         self.taken: set[Node] = set()
 
     def all(self) -> list[Group]:
-        """Anchors first, the last in the graph first: of two that meet in a sum, the later computes it."""
+        """Heavy anchors first, the last in the graph first: of two that meet in a sum, the later computes it."""
         anchors = [n for n in reversed(self.order) if _is_anchor(n)]
+        anchors.sort(key=lambda n: isinstance(n.op, ROW_OPS))
         found = [self.around(n) for n in anchors if n not in self.taken]
         chains = [n for n in reversed(self.order) if isinstance(n.op, (Elementwise, *MOVEMENT))]
         found += [self.pointwise(n) for n in chains if n not in self.taken]

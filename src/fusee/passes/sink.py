@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fusee.base.dims import Dim, is_nonnegative
+from fusee.base.dims import Dim, is_nonnegative, product
 from fusee.ir.graph import Const, Value, const_array
 from fusee.ir.pattern import Pat, fits, need
 from fusee.ir.rewrite import rule
@@ -54,13 +54,16 @@ def _ints(shape: Sequence[Dim]) -> tuple[int, ...]:
     return tuple(d for d in shape if isinstance(d, int))
 
 
-def _moved(value: Value, perm: Perm) -> Dim:
-    """How many elements ``untransposed`` moves at run time; an operand of few axes moves none."""
-    if perm_of(value) == perm or isinstance(value.op, Const):
-        return 0
-    shape = (1,) * (len(perm) - value.type.rank) + value.type.shape
-    order = [p for p in inverse(perm) if shape[p] != 1]
-    return 0 if order == sorted(order) else value.type.size
+def _stays(value: Value, perm: Perm) -> bool:
+    """Whether ``untransposed`` needs no transpose for it: it is one already, or a constant."""
+    return perm_of(value) == perm or isinstance(value.op, Const) or value.type.rank == 0
+
+
+def _elements_moved(shape: Sequence[Dim], perm: Perm) -> Dim:
+    """How many elements a transpose of a tensor of this shape moves: none when it moves axes of size 1 alone."""
+    full = (1,) * (len(perm) - len(shape)) + tuple(shape)
+    order = [p for p in perm if full[p] != 1]
+    return 0 if order == sorted(order) else product(shape)
 
 
 def _best_perm(operands: Sequence[Value], rank: int) -> Perm:
@@ -73,10 +76,15 @@ def _best_perm(operands: Sequence[Value], rank: int) -> Perm:
 
 
 def _pays(operands: Sequence[Value], perm: Perm) -> bool:
-    """Whether fewer elements move with the transpose below; as many will do on the way to channels last."""
-    moved = sum((_moved(v, perm) for v in operands), start=0)
-    saved = sum((v.type.size for v in operands if perm_of(v) == perm), start=0)
-    return is_nonnegative(saved - moved - (0 if perm == to_first(len(perm)) else 1)) or moved == 0
+    """Whether fewer elements move with the transpose below; as many will do on the way to channels last.
+
+    That way has a direction for four axes and more; of three, (0, 2, 1) leads back and forth for ever.
+    """
+    others = [v for v in operands if not _stays(v, perm)]
+    moved = sum((_elements_moved(v.type.shape, inverse(perm)) for v in others), start=0)
+    saved = sum((_elements_moved(v.operands[0].type.shape, perm) for v in operands if perm_of(v) == perm), start=0)
+    neutral = 0 if len(perm) > 3 and perm == to_first(len(perm)) else 1
+    return not others or is_nonnegative(saved - moved - neutral)
 
 
 @rule(Pat(Elementwise, rest=True))

@@ -4,8 +4,9 @@ A ``Dim`` is an ``int`` or an ``Expr``. An ``Expr`` is a polynomial with integer
 a name, or one of ``floordiv mod max min lt eq select`` applied to dims. Equal polynomials compare and hash equal,
 and anything that reduces to a number *is* an ``int``, so ``2 * H - H - H`` is ``0``.
 
-Names stand for sizes, so they are at least 0. A name that holds ``__v`` stands for an element of an integer tensor
-and may be negative (``element_name``).
+Names stand for sizes, so arithmetic takes them to be at least 1. A name that holds ``__n`` stands for a count that may
+be 0 (``count_name``), one that holds ``__v`` for an element of an integer tensor, which may be negative
+(``element_name``).
 """
 
 from __future__ import annotations
@@ -103,6 +104,11 @@ def element_name(tensor: str, index: int) -> str:
     return f"{tensor}__v{index}"
 
 
+def count_name(base: str) -> str:
+    """A name for how many there are of something found at run time: unlike a size, it may be 0."""
+    return f"{base}__n"
+
+
 def _terms(dim: Dim) -> dict[Monomial, int]:
     if isinstance(dim, Expr):
         return dict(dim.terms)
@@ -174,13 +180,15 @@ def _quotient(dividend: Monomial, divisor: Monomial) -> Monomial | None:
 
 
 def floordiv(a: Dim, b: Dim) -> Dim:
-    """``a // b``, rounding down; what divides exactly comes out of the division. ``b`` is taken to be non-zero."""
+    """``a // b``, rounding down; what divides exactly comes out of the division. ``b`` is taken to be above 0."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     if b == 1:
         return a
-    if a == b:
-        return 1
+    a, b = _without_common_factor(a, b)
+    exact = _exact_quotient(a, b)
+    if exact is not None:
+        return exact
     divisor = _terms(b)
     if len(divisor) != 1:
         return _call("floordiv", a, b)
@@ -193,27 +201,72 @@ def floordiv(a: Dim, b: Dim) -> Dim:
             whole[quotient] = c // coefficient
         else:
             rest[term] = c
-    remainder = _make(rest)
-    if remainder == 0:
-        return _make(whole)
-    a, b = _reduced(remainder, b)
-    return _make(whole) + _call("floordiv", a, b)
+    return _make(whole) + _nested(_make(rest), b)
 
 
-def _reduced(a: Dim, b: Dim) -> tuple[Dim, Dim]:
-    """The same ratio in lower terms: a common integer factor of every coefficient is taken out."""
-    coefficients = [*_terms(a).values(), *_terms(b).values()]
-    common = gcd(*coefficients)
-    if common <= 1:
+def _nested(a: Dim, b: Dim) -> Dim:
+    """``a // b``; ``(x // c) // d`` is ``x // (c * d)`` when both divisors are numbers."""
+    a, b = _without_common_factor(a, b)
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    if isinstance(a, Expr) and isinstance(b, int) and len(a.terms) == 1 and a.terms[0][1] == 1:
+        ((atoms, _),) = a.terms
+        inner = atoms[0][0] if len(atoms) == 1 and atoms[0][1] == 1 else None
+        if isinstance(inner, Call) and inner.kind == "floordiv" and isinstance(inner.args[1], int):
+            return floordiv(inner.args[0], inner.args[1] * b)
+    return _call("floordiv", a, b)
+
+
+def _without_common_factor(a: Dim, b: Dim) -> tuple[Dim, Dim]:
+    """The same ratio in lower terms: a number and the atoms that every term of both has are taken out."""
+    both = [_terms(a), _terms(b)]
+    if not both[0]:
+        return 0, 1
+    number = gcd(*[c for terms in both for c in terms.values()])
+    shared = _shared_atoms([m for terms in both for m in terms])
+    if number == 1 and not shared:
         return a, b
-    return tuple(_make({m: c // common for m, c in _terms(d).items()}) for d in (a, b))  # pyright: ignore[reportReturnType]
+    reduced = [_make({_quotient(m, shared) or (): c // number for m, c in terms.items()}) for terms in both]
+    return reduced[0], reduced[1]
+
+
+def _shared_atoms(monomials: Sequence[Monomial]) -> Monomial:
+    powers = dict(monomials[0])
+    for monomial in monomials[1:]:
+        other = dict(monomial)
+        powers = {atom: min(power, other[atom]) for atom, power in powers.items() if atom in other}
+    return tuple(sorted(powers.items(), key=lambda item: str(item[0])))
+
+
+MAX_DIVISION_STEPS = 32
+
+
+def _exact_quotient(a: Dim, b: Dim) -> Dim | None:
+    """The polynomial q with q * b = a, when plain long division finds one."""
+    divisor = _terms(b)
+    lead = max(divisor, key=_degree)
+    quotient: Dim = 0
+    for _ in range(MAX_DIVISION_STEPS):
+        remainder = _terms(a - quotient * b)
+        if not remainder:
+            return quotient
+        first = max(remainder, key=_degree)
+        ratio = _quotient(first, lead)
+        if ratio is None or remainder[first] % divisor[lead]:
+            return None
+        quotient = quotient + _make({ratio: remainder[first] // divisor[lead]})
+    return None
+
+
+def _degree(monomial: Monomial) -> tuple[int, str]:
+    return sum(power for _, power in monomial), _monomial_text(monomial)
 
 
 def mod(a: Dim, b: Dim) -> Dim:
     """``a - (a // b) * b``."""
     if isinstance(a, int) and isinstance(b, int):
-        return a % b
-    if isinstance(b, int):
+        return a % b if b else 0
+    if isinstance(b, int) and b:
         a = _make({m: c for m, c in _terms(a).items() if c % b})
         if isinstance(a, int):
             return a % b
@@ -227,21 +280,51 @@ def ceildiv(a: Dim, b: Dim) -> Dim:
     return floordiv(a + b - 1, b)
 
 
-def _may_be_negative(atom: Atom) -> bool:
+def lower_bound(dim: Dim) -> int | None:
+    """A number that the dim is certainly not below; None when there is none to be had."""
+    total = 0
+    for monomial, coefficient in _terms(dim).items():
+        bounds = [_atom_bound(atom) for atom, _ in monomial]
+        if monomial and (coefficient < 0 or any(b is None or b < 0 for b in bounds)):
+            bound = bounds[0] if len(monomial) == 1 and monomial[0][1] == 1 else None
+            if coefficient < 0 or bound is None:
+                return None
+            total += coefficient * bound
+            continue
+        product_bound = 1
+        for (_, power), bound in zip(monomial, bounds, strict=True):
+            product_bound *= (bound or 0) ** power
+        total += coefficient * product_bound
+    return total
+
+
+def _atom_bound(atom: Atom) -> int | None:
     if isinstance(atom, str):
-        return "__v" in atom
-    if atom.kind == "max":
-        return not any(is_nonnegative(a) for a in atom.args)
-    if atom.kind in ("min", "floordiv"):
-        return not all(is_nonnegative(a) for a in atom.args)
-    if atom.kind == "select":
-        return not all(is_nonnegative(a) for a in atom.args[1:])
-    return not (atom.kind in ("lt", "eq") or is_nonnegative(atom.args[-1]))
+        return None if "__v" in atom else 0 if "__n" in atom else 1
+    bounds = [lower_bound(a) for a in atom.args]
+    match atom.kind:
+        case "max":
+            return max((b for b in bounds if b is not None), default=None)
+        case "min":
+            return None if None in bounds else min(b for b in bounds if b is not None)
+        case "select":
+            return None if None in bounds[1:] else min(b for b in bounds[1:] if b is not None)
+        case "floordiv":
+            divisor = atom.args[1]
+            return bounds[0] // divisor if bounds[0] is not None and isinstance(divisor, int) else _sign_bound(bounds)
+        case _:
+            return 0 if atom.kind in ("lt", "eq") else _sign_bound(bounds)
+
+
+def _sign_bound(bounds: Sequence[int | None]) -> int | None:
+    """0 for a quotient or remainder of what is not negative."""
+    return 0 if all(b is not None and b >= 0 for b in bounds) else None
 
 
 def is_nonnegative(dim: Dim) -> bool:
-    """Whether the dim is certainly at least 0, sizes being so."""
-    return all(c >= 0 and not any(_may_be_negative(a) for a, _ in m) for m, c in _terms(dim).items())
+    """Whether the dim is certainly at least 0."""
+    bound = lower_bound(dim)
+    return bound is not None and bound >= 0
 
 
 def dim_max(a: Dim, b: Dim) -> Dim:

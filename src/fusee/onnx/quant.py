@@ -25,6 +25,13 @@ def zeros_for(call: OnnxCall, scale: Value, dtype: DType) -> Value:
     return Full(scale.type.shape)(const(0, dtype), loc=call.loc)
 
 
+def matched(call: OnnxCall, scale: Value, zero: Value) -> tuple[Value, Value]:
+    """Scale and zero point; both scalars when each is one number, however it is shaped."""
+    if _one_scale(scale.type) and _one_scale(zero.type):
+        return scalar(scale, call.loc), scalar(zero, call.loc)
+    return scale, zero
+
+
 def _one_scale(scale: TensorType) -> bool:
     return scale.shape in ((), (1,))
 
@@ -46,6 +53,7 @@ def lower_quantize_linear(call: OnnxCall) -> Value:
         zero = zeros_for(call, scale, element_type(wanted, call.where) if wanted else U8)
     axis, block = _placement(call, x, scale)
     op = Quantize(zero.type.dtype, axis, block, bool(call.int("saturate", 1)))
+    scale, zero = matched(call, scale, zero) if axis is None else (scale, zero)
     return op(x, scale, zero, loc=call.loc)
 
 
@@ -56,6 +64,7 @@ def lower_dequantize_linear(call: OnnxCall) -> Value:
     axis, block = _placement(call, x, scale)
     wanted = call.int("output_dtype", 0)
     to = element_type(wanted, call.where) if wanted else scale.type.dtype
+    scale, zero = matched(call, scale, zero) if axis is None else (scale, zero)
     return Dequantize(axis, block, to)(x, scale, zero, loc=call.loc)
 
 

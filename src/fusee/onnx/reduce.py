@@ -25,9 +25,12 @@ def reduction(kind: str) -> LoweringFunction:
 
 def _axes(call: OnnxCall, rank: int) -> tuple[int, ...]:
     """The axes; without any it is all, or with noop_with_empty_axes none."""
-    given = normal_axes(call, call.ints("axes", ()), rank) or axes_operand(call, 1, rank)
-    if given or bool(call.int("noop_with_empty_axes", 0)):
-        return given or ()
+    given = normal_axes(call, call.ints("axes", ()), rank) or axes_operand(call, 1, rank) or ()
+    known = tuple(a for a in given if isinstance(a, int))
+    if len(known) < len(given):
+        call.refuse("the axes (input 1) are computed at run time; they must be a constant")
+    if known or bool(call.int("noop_with_empty_axes", 0)):
+        return known
     return tuple(range(rank))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fusee.base.errors import ShapeError
 from fusee.base.types import BOOL, Array, TensorType, broadcast
 from fusee.ops.check import need_same_dtype
-from fusee.ops.element import ALL_TYPES, INTEGERS, UNSIGNED, Binary, Comparison, Elementwise, on_pairs
+from fusee.ops.element import ALL_TYPES, INTEGERS, Binary, Comparison, Elementwise, on_pairs
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,15 @@ class BitXor(Binary):
 
 @dataclass(frozen=True)
 class BitShift(Binary):
-    """a * 2**b, or when not ``left`` a / 2**b, of unsigned integers; 0 if b is the width or more. ONNX BitShift-11."""
+    """The bits of a moved by b places: to the left, or to the right, where copies of the sign come in.
+
+    When b is negative, or the width of the type or more: 0, but -1 for a negative a moved to the right.
+    ONNX BitShift-28.
+    """
 
     left: bool
 
-    accepts = UNSIGNED
+    accepts = INTEGERS
 
     def function(self, a: Array, b: Array) -> Any:
         return np.left_shift(a, b) if self.left else np.right_shift(a, b)
@@ -263,7 +267,10 @@ for _op in (And(), Or(), Xor()):
     type(_op).samples = on_pairs(_op, *_BOOLS)
 for _op in (BitAnd(), BitOr(), BitXor()):
     type(_op).samples = on_pairs(_op, *_INTEGER_PAIRS, *_UNSIGNED_PAIRS)
-BitShift.samples = (*on_pairs(BitShift(True), *_UNSIGNED_PAIRS), *on_pairs(BitShift(False), *_UNSIGNED_PAIRS))
+BitShift.samples = (
+    *on_pairs(BitShift(True), *_UNSIGNED_PAIRS, *_INTEGER_PAIRS),
+    *on_pairs(BitShift(False), *_UNSIGNED_PAIRS, *_INTEGER_PAIRS),
+)
 Where.samples = on_pairs(
     Where(),
     "bool[3,17] f32[3,17] f32[3,17]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,25 @@ def test_equal_weights_are_stored_once():
 def test_a_weight_outside_its_section_is_refused():
     with pytest.raises(EngineError, match=r"weights\[0\] is .*expected bytes within the section's 100"):
         decode_weights([[64, 40, "0"]], 100)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything in JSON values."""
+    if isinstance(value, dict):
+        return [path, *[p for k, v in value.items() for p in leaves(v, (*path, k))]]
+    if isinstance(value, list):
+        return [path, *[p for i, v in enumerate(value) for p in leaves(v, (*path, i))]]
+    return [path]
+
+
+def test_random_changes_give_a_plan_or_an_engine_error():
+    rng = random.Random(4)
+    junk = [None, True, -1, 0, 2**70, 1.5, "", "N", "N//0", "f32[", "x" * 100, [], {}, [[]], ["a", 0, 0], {"step": 1}]
+    paths = leaves(encode_plan(some_plan()))[1:]
+    errors = 0
+    for _ in range(1500):
+        try:
+            assert isinstance(decode_plan(change(rng.choice(paths), rng.choice(junk)), weights=2), Plan)
+        except EngineError:
+            errors += 1
+    assert 1000 < errors < 1500

@@ -22,7 +22,7 @@ DECLARATIONS = frozenset(
     }
 )
 
-PAUSES_BEFORE_YIELD = 1500
+PAUSES_BEFORE_YIELD = 1500  # fewer give whole time slices away at every barrier when the machine is busy
 _SYS_SCHED_YIELD, _SYS_FUTEX = 24, 202
 _FUTEX_WAIT_PRIVATE, _FUTEX_WAKE_PRIVATE = 128, 129
 _SYSCALL = '"={rax},{rax},{rdi},{rsi},{rdx},{r10},~{rcx},~{r11},~{memory}"'

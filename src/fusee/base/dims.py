@@ -180,9 +180,12 @@ def _quotient(dividend: Monomial, divisor: Monomial) -> Monomial | None:
 
 
 def floordiv(a: Dim, b: Dim) -> Dim:
-    """``a // b``, rounding down; what divides exactly comes out of the division. ``b`` is taken to be above 0."""
+    """``a // b``, rounding down; what divides exactly comes out of the division. ``b`` is taken to be above 0.
+
+    By the number 0 it is 0: that happens in the half of a ``select`` that is not taken.
+    """
     if isinstance(a, int) and isinstance(b, int):
-        return a // b
+        return a // b if b else 0
     if b == 1:
         return a
     a, b = _without_common_factor(a, b)

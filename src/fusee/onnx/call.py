@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 import numpy as np
 
 import onnx
-from fusee.base.dims import Dim, Expr, symbols
+from fusee.base.dims import Dim, Expr, count_name, sym, symbols
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import Array, TensorType
 from fusee.ir.graph import Graph, Value, const_array
@@ -171,10 +171,10 @@ class OnnxCall:
         return value
 
     def fresh(self, hint: str) -> Expr:
-        """A new name for a size that only the run knows."""
-        name = self.host.fresh(hint)
-        self.host.data_names.update(symbols(name))
-        return name
+        """A new name for a size that only the run knows; it may be 0."""
+        name = count_name(str(self.host.fresh(hint)))
+        self.host.data_names.add(name)
+        return sym(name)
 
     def comes_from_data(self, dims: tuple[Dim, ...]) -> bool:
         """Whether sizes are only known when data has been computed: what uses them must wait for it."""

@@ -158,7 +158,7 @@ class Importer:
     def _dim(self, proto: onnx.TensorShapeProto.Dimension, hint: str) -> Dim:
         if proto.HasField("dim_value") and proto.dim_value >= 0:
             return proto.dim_value
-        name = identifier(proto.dim_param).replace("__v", "_v")
+        name = identifier(proto.dim_param).replace("__v", "_v").replace("__n", "_n")
         if not name:
             return self.fresh(hint)
         self.names_used.add(name)

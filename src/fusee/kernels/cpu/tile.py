@@ -30,12 +30,7 @@ class Taps:
     row_bytes: Dim
     columns: Dim
     column_bytes: Dim
-    run: Dim
-
-    @property
-    def length(self) -> Dim:
-        """Steps of the reduction."""
-        return self.rows * self.columns * self.run
+    run: Dim | Ssa
 
 
 def fits(pixels: int, vectors: int, target: CpuTarget) -> bool:
@@ -131,12 +126,12 @@ class _Step:
     vectors: int
     step_bytes: int
 
-    def run(self, bases: Sequence[Ssa], length: Dim, values: Sequence[Ssa]) -> tuple[Ssa, ...]:
+    def run(self, bases: Sequence[Ssa], length: Dim | Ssa, values: Sequence[Ssa]) -> tuple[Ssa, ...]:
         """``length`` steps whose inputs lie side by side."""
         e = self.e
         if isinstance(length, int) and length <= 2 * _UNROLL:
             return self.steps(bases, length, values)
-        count = e.dim(length)
+        count = length if isinstance(length, Ssa) else e.dim(length)
         whole = e.mul(e.div(count, _UNROLL), _UNROLL)
         values = self._loop(bases, 0, whole, _UNROLL, values)
         if isinstance(whole, int) and isinstance(count, int):

@@ -142,11 +142,11 @@ def scan_plan(input_reversed: bool, output_axis: int) -> Plan:
         (inner,),
         (f32(3), f32(3, T)),
         (f32(3), rows),
-        carried=1,
+        states=1,
         input_axes=[1],
-        input_reversed=[input_reversed],
+        input_reverse=[input_reversed],
         output_axes=[output_axis],
-        output_reversed=[False],
+        output_reverse=[False],
     )
 
 

@@ -18,11 +18,11 @@ def call_kind(op: Op) -> tuple[str, dict[str, Any]]:
             return "loop", {"carried": op.carried}
         case Scan():
             return "scan", {
-                "carried": op.states,
+                "states": op.states,
                 "input_axes": list(op.input_axes),
-                "input_reversed": list(op.input_reverse),
+                "input_reverse": list(op.input_reverse),
                 "output_axes": list(op.output_axes),
-                "output_reversed": list(op.output_reverse),
+                "output_reverse": list(op.output_reverse),
             }
         case _:
             raise InternalError(f"{type(op).__name__} is not control flow")

@@ -1,7 +1,6 @@
 """If, Loop and Scan at run time: run sub-plans on whole tensors. What they mean is said in ``ops.control``.
 
-Operands come in the order of the op; ``attributes`` of the step count them: ``carried`` values of a loop or states of
-a scan, and for a scan ``input_axes``, ``input_reversed``, ``output_axes``, ``output_reversed``.
+Operands and attributes of each kind are listed in ``engine.plan.CallStep``.
 """
 
 from __future__ import annotations
@@ -52,23 +51,23 @@ def _run_loop(step: CallStep, bodies: Sequence[Body], names: Names, operands: Se
 
 def _run_scan(step: CallStep, bodies: Sequence[Body], names: Names, operands: Sequence[Array]) -> Sequence[Array]:
     attributes = step.attributes
-    carried, scanned = attributes["carried"], len(attributes["input_axes"])
-    values, captures = list(operands[:carried]), operands[carried + scanned :]
-    cuts = zip(operands[carried:], attributes["input_axes"], attributes["input_reversed"], strict=False)
+    states, scanned = attributes["states"], len(attributes["input_axes"])
+    values, captures = list(operands[:states]), operands[states + scanned :]
+    cuts = zip(operands[states:], attributes["input_axes"], attributes["input_reverse"], strict=False)
     sequences = [_slices(*cut) for cut in cuts]
     rows: list[Sequence[Array]] = []
     for i in range(_common_length(step, sequences)):
         results = bodies[0].run([*values, *[np.ascontiguousarray(s[i]) for s in sequences], *captures], outer=names)
-        values = list(results[:carried])
-        rows.append(results[carried:])
+        values = list(results[:states])
+        rows.append(results[states:])
     return [*values, *_scanned_results(step, rows, names)]
 
 
 def _scanned_results(step: CallStep, rows: Sequence[Sequence[Array]], names: Names) -> list[Array]:
     places = zip(
-        step.results[step.attributes["carried"] :],
+        step.results[step.attributes["states"] :],
         step.attributes["output_axes"],
-        step.attributes["output_reversed"],
+        step.attributes["output_reverse"],
         strict=True,
     )
     return [

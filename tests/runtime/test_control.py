@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusee.base.dims import Dim, sym
-from fusee.base.errors import RequestError
+from fusee.base.errors import EngineError, RequestError
 from fusee.base.types import TensorType
 from fusee.engine.plan import CallStep, HostStep, KernelStep, Plan, PlanInput, PlanOutput, Ref, Space, TensorRef
 from runtime.small_engines import N, at, call, engine, f32
@@ -184,3 +184,16 @@ def test_collected_values_of_different_shapes_are_refused():
         session.run(arguments(np.int64(2), True, floats(1)))
     expected = "loop: iterations gave shapes [(2,), (4,)]; collected values must have one shape"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("while", "step while is control flow of kind 'while'; this Fusee has if, loop, scan"),
+        ("loop", "step loop: loop takes 1 plans and attributes carried"),
+    ],
+)
+def test_control_flow_that_this_fusee_does_not_know(kind: str, message: str):
+    with engine(control(kind, (), (), ())).session(1) as session, pytest.raises(EngineError) as caught:
+        session.run({})
+    assert str(caught.value) == message

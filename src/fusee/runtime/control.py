@@ -27,7 +27,9 @@ def control_flow(step: CallStep, bodies: Sequence[Body], names: Names) -> Callab
     """The function of a step: operands to results. Raises EngineError for a kind that this Fusee does not know."""
     if step.kind not in _KINDS:
         raise EngineError(f"step {step.op} is control flow of kind {step.kind!r}; this Fusee has {', '.join(_KINDS)}")
-    run = _KINDS[step.kind]
+    run, plans, attributes = _KINDS[step.kind]
+    if len(bodies) != plans or any(a not in step.attributes for a in attributes):
+        raise EngineError(f"step {step.op}: {step.kind} takes {plans} plans and attributes {', '.join(attributes)}")
     return lambda *operands: tuple(run(step, bodies, names, operands))
 
 
@@ -99,8 +101,11 @@ def _joined(step: CallStep, rows: Sequence[Array], declared: TensorType, axis: i
     return np.stack(rows, axis=axis)
 
 
-_KINDS: dict[str, Callable[[CallStep, Sequence[Body], Names, Sequence[Array]], Sequence[Array]]] = {
-    "if": _run_if,
-    "loop": _run_loop,
-    "scan": _run_scan,
+_Run = Callable[[CallStep, Sequence[Body], Names, Sequence[Array]], Sequence[Array]]
+_SCAN_ATTRIBUTES = ("states", "input_axes", "input_reverse", "output_axes", "output_reverse")
+# By kind: how it runs, how many plans it has, which attributes.
+_KINDS: dict[str, tuple[_Run, int, tuple[str, ...]]] = {
+    "if": (_run_if, 2, ()),
+    "loop": (_run_loop, 1, ("carried",)),
+    "scan": (_run_scan, 1, _SCAN_ATTRIBUTES),
 }

@@ -28,6 +28,7 @@ class Op:
 
     samples: ClassVar[tuple[Sample, ...]] = ()  # (op, operand types) that every suite runs
     on_host: ClassVar[str] = ""  # name in base.host.FUNCTIONS of the run-time function, when no native kernel is meant
+    host_fallback: ClassVar[str] = ""  # the same for an op that is meant to have kernels, where all of them refuse
 
     # Signatures that any parameters override: an op names its operands.
     def infer(self, *operands: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:

@@ -248,16 +248,19 @@ class Drawer:
         operands = tuple(self._at(v) for v in node.operands)
         results = tuple(self._place(v) for v in node.results)
         if self._try(node, operands, results):
-            return
+            return None
         operands = tuple(self._contiguous(v) for v in node.operands)
         if self._try(node, operands, results):
-            return
+            return None
         dense = tuple(_fresh(v.type) if x.strides is not None else x for v, x in zip(node.results, results, strict=True))
         if not self._try(node, operands, dense):
+            if node.op.host_fallback:
+                return self._host(node)
             raise self._no_kernel(node)
         for value, written, wanted in zip(node.results, dense, results, strict=True):
             if written is not wanted:
                 self._copy(node, written, wanted, value.type)
+        return None
 
     def _try(self, node: Node, operands: tuple[Location, ...], results: tuple[Location, ...]) -> bool:
         given = tuple(

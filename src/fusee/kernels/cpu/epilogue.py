@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusee.base.dims import Dim
-from fusee.base.types import F32, Array
+from fusee.base.types import Array, DType
 from fusee.ir.graph import Graph
 from fusee.kernels.cpu.anchor import Anchored, Source
 from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.lane_types import raw_type, to_compute, to_memory
 from fusee.kernels.cpu.lanes import emit_body
 from fusee.kernels.cpu.space import broadcast_steps, strides_of
 from fusee.kernels.cpu.ssa import Index, Ssa, vector
 from fusee.kernels.kernel import Operand
+from fusee.ops.binary import Add, Max, Min, Mul, Sub, Where
+from fusee.ops.elementwise import Abs, HardSigmoid, HardSwish, LeakyRelu, Neg, Relu
 
 SPILL_BYTES = 2048  # what one tile's accumulators take: 32 registers of 64 bytes
-_INLINE_OPS = 6  # a longer epilogue is emitted once, in a loop over the tile's pixels, to keep the code small
+_INLINE_COST = 6  # a dearer epilogue is emitted once, in a loop over the tile's pixels, to keep the code small
+_CHEAP = (Add, Sub, Mul, Max, Min, Neg, Abs, Relu, LeakyRelu, HardSwish, HardSigmoid, Where)  # about one instruction
+_DEAR_COST = 8  # of any other op
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,7 @@ class Lying:
     """A tensor as the epilogue meets it: its address, and its steps in elements along (n, h, w) and the channels."""
 
     address: Ssa
+    dtype: DType
     steps: tuple[Dim, Dim, Dim]
     channel: int  # 1, or 0 where it is one number for all channels
 
@@ -62,8 +68,6 @@ class Spot:
 
 def lying_problem(operand: Operand, rank: int) -> str:
     """Why the epilogue cannot read or write a tensor of this kind; '' when it can."""
-    if operand.type.dtype is not F32:
-        return f"{operand.type} beside the anchor is not f32"
     channel = broadcast_steps(operand.type.shape, strides_of(operand), rank)[-1]
     return "" if channel in (0, 1) else f"the channels of {operand.type} lie {channel} elements apart"
 
@@ -99,10 +103,15 @@ class Epilogue:
 
     def emit(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
         """Finish a tile whose sums are in registers, pixel by pixel."""
-        if sum(1 for node in self.rest.nodes() if node.operands) > _INLINE_OPS:
+        if self._cost > _INLINE_COST:
             self._rolled(e, spot, columns, accumulators)
         else:
             self._inline(e, spot, columns, accumulators)
+
+    @property
+    def _cost(self) -> int:
+        ops = [node.op for node in self.rest.nodes() if node.operands]
+        return sum(1 if isinstance(op, _CHEAP) else _DEAR_COST for op in ops)
 
     def _inline(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
         leaves = [_Near.of(e, t, spot, columns) for t in self.leaves]
@@ -139,7 +148,10 @@ class Epilogue:
                 for near, value in zip(results, emit_body(e, self.rest, taken, *values), strict=True):
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 
-        e.loop(0, spot.height, 1, lambda y: e.loop(0, spot.width, 1, lambda x: pixel(y, x)) and None)
+        def row(y: Index) -> None:
+            e.loop(0, spot.width, 1, lambda x: pixel(y, x))
+
+        e.loop(0, spot.height, 1, row)
 
 
 def attach(
@@ -150,7 +162,7 @@ def attach(
     addresses = [_address_of(e, leaf, constants) for leaf in group.leaves]
     addresses += [e.result(i) for i in range(len(group.results))]
     lying = [
-        Lying(address, row, _channel_step(tensor, rank))
+        Lying(address, tensor.type.dtype, row, _channel_step(tensor, rank))
         for address, row, tensor in zip(addresses, steps, tensors_of(group), strict=True)
     ]
     return Epilogue(group.rest, tuple(lying[:leaves]), tuple(lying[leaves:]), e.scratch)
@@ -182,23 +194,27 @@ class _Near:
         index = e.mul(columns.first, tensor.channel)
         for coordinate, step in zip((spot.n, spot.h, spot.w), tensor.steps, strict=True):
             index = e.add(index, e.mul(coordinate, e.dim(step)))
-        return _Near(tensor, e.at(tensor.address, "float", index))
+        return _Near(tensor, e.at(tensor.address, raw_type(tensor.dtype), index))
 
     def pixel(self, e: Emitter, y: Index, x: Index) -> Ssa:
         _, down, right = self.tensor.steps
-        return e.at(self.start, "float", e.add(e.mul(y, e.dim(down)), e.mul(x, e.dim(right))))
+        index = e.add(e.mul(y, e.dim(down)), e.mul(x, e.dim(right)))
+        return e.at(self.start, raw_type(self.tensor.dtype), index)
 
     def load(self, e: Emitter, pixel: Ssa, j: int, columns: Columns) -> Ssa:
-        lanes = e.lanes_for("float")
+        return to_compute(e, self._raw(e, pixel, j, columns), self.tensor.dtype)
+
+    def _raw(self, e: Emitter, pixel: Ssa, j: int, columns: Columns) -> Ssa:
+        lanes, element = e.lanes_for("float"), raw_type(self.tensor.dtype)
         if self.tensor.channel == 0:
-            return e.splat(e.load("float", pixel), lanes)
-        at, mask = e.offset(pixel, j * e.target.vector_bytes), columns.masks[j]
-        type = vector("float", lanes)
+            return e.splat(e.load(element, pixel), lanes)
+        at, mask, type = e.at(pixel, element, j * lanes), columns.masks[j], vector(element, lanes)
         return e.load(type, at) if mask is None else e.load_masked(type, at, mask)
 
     def store(self, e: Emitter, pixel: Ssa, j: int, columns: Columns, value: Ssa) -> None:
-        at, mask = e.offset(pixel, j * e.target.vector_bytes), columns.masks[j]
+        element, mask = raw_type(self.tensor.dtype), columns.masks[j]
+        at, raw = e.at(pixel, element, j * e.lanes_for("float")), to_memory(e, value, self.tensor.dtype)
         if mask is None:
-            e.store(value, at)
+            e.store(raw, at)
         else:
-            e.store_masked(value, at, mask)
+            e.store_masked(raw, at, mask)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_models import check, imported, node
 
-from fusee.base.errors import ModelError, UnsupportedModel
+from fusee.base.errors import ModelError
 from fusee.base.types import Array
 from fusee.ir.reference import run
 
@@ -65,12 +65,15 @@ def test_squeeze(axes: tuple[int, ...]) -> None:
     check(node("Squeeze", ["x"], ["y"], axes=positive), {"x": x}, opset=11)
 
 
-def test_squeeze_without_axes_needs_to_know_the_sizes() -> None:
+def test_squeeze_without_axes_never_gives_another_rank() -> None:
     x = X.reshape(1, 24, 1)
     squeeze = node("Squeeze", ["x"], ["y"])
-    check(squeeze, {"x": x}, shapes={"x": [1, 24, 1]})
-    with pytest.raises(UnsupportedModel, match=r"names in f32\[N,24,1\] would decide its rank"):
-        imported([squeeze], {"x": x}, shapes={"x": ["N", 24, 1]})
+    check(squeeze, {"x": x}, shapes={"x": [1, "N", 1]})
+    graph = imported([squeeze], {"x": x}, shapes={"x": ["N", 24, 1]})
+    assert graph.outputs[0].type.rank == 2
+    assert run(graph, {"x": np.zeros((5, 24, 1), np.float32)})["y"].shape == (5, 24)
+    with pytest.raises(ValueError, match="cannot reshape"):
+        run(graph, {"x": x})
     with pytest.raises(ModelError, match=r"axis 1 of f32\[1,24,1\] has not size 1"):
         imported([node("Squeeze", ["x", "axes"], ["y"])], {"x": x}, constants={"axes": i64(1)})
 

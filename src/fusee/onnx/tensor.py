@@ -58,13 +58,17 @@ def lower_squeeze(call: OnnxCall) -> Value:
     shape = call.type(0).shape
     axes = _axes(call, len(shape))
     if axes is None:
-        if not call.type(0).is_static:
-            call.refuse(f"without axes, names in {call.type(0)} would decide its rank; export it with axes")
         axes = tuple(a for a, d in enumerate(shape) if d == 1)
+        shape = tuple(_not_one(d) for d in shape)
     for a in axes:
         if isinstance(a, int) and equal(shape[a], 1) == 0:
             raise ModelError(f"{call.where}: axis {a} of {call.type(0)} has not size 1")
     return Reshape(squeezed(shape, axes))(call.ordered(call.value(0)), loc=call.loc)
+
+
+def _not_one(size: Dim) -> Dim:
+    """A size that stays because it is taken not to be 1: should it be 1, the result does not fit and the run stops."""
+    return size if isinstance(size, int) else select(equal(size, 1), 0, size)
 
 
 def squeezed(shape: Shape, axes: Sequence[Dim]) -> Shape:

@@ -11,8 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from fusee.base.host_attention import ATTENTION_FUNCTIONS
+from fusee.base.host_conv import CONV_FUNCTIONS
 from fusee.base.host_detection import DETECTION_FUNCTIONS
+from fusee.base.host_linear import LINEAR_FUNCTIONS
+from fusee.base.host_pool import POOL_FUNCTIONS
+from fusee.base.host_recurrent import RECURRENT_FUNCTIONS
+from fusee.base.host_resize import RESIZE_FUNCTIONS
 from fusee.base.host_signal import SIGNAL_FUNCTIONS
+from fusee.base.host_vision import VISION_FUNCTIONS
 from fusee.base.types import Array, DType
 
 Attributes = Mapping[str, Any]
@@ -105,5 +112,12 @@ FUNCTIONS: dict[str, HostFunction] = {
     "bernoulli": bernoulli,
     "multinomial": multinomial,
     **DETECTION_FUNCTIONS,
+    **LINEAR_FUNCTIONS,
+    **CONV_FUNCTIONS,
+    **POOL_FUNCTIONS,
+    **ATTENTION_FUNCTIONS,
+    **RECURRENT_FUNCTIONS,
+    **VISION_FUNCTIONS,
+    **RESIZE_FUNCTIONS,
     **SIGNAL_FUNCTIONS,
 }

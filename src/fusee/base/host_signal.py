@@ -11,18 +11,29 @@ from fusee.base.types import Array
 
 
 def fourier(attributes: Mapping[str, Any], x: Array) -> tuple[Array]:
-    """Discrete Fourier transform of x[..., N, 1 or 2] over its last axis but one (ONNX DFT-20).
+    """Discrete Fourier transform of x[..., 1 or 2] over one axis (ONNX DFT-20).
 
-    ``inverse`` and ``onesided`` together give a real signal of ``length``; one of ``onesided`` alone half a spectrum.
+    ``inverse`` and ``onesided`` together give a real signal of ``length``; ``onesided`` alone gives half a spectrum.
     """
     wide = x.astype(np.float64)
     signal = wide[..., 0] + (1j * wide[..., 1] if x.shape[-1] == 2 else 0)
-    length = int(attributes["length"])
+    length, axis = int(attributes["length"]), int(attributes["axis"]) % x.ndim
     if attributes["inverse"] and attributes["onesided"]:
-        return (np.fft.irfft(signal, length, axis=-1)[..., None].astype(x.dtype),)
-    found = (np.fft.ifft if attributes["inverse"] else np.fft.fft)(signal, length, axis=-1)
-    kept = found[..., : length // 2 + 1] if attributes["onesided"] else found
+        return (np.fft.irfft(signal, length, axis=axis)[..., None].astype(x.dtype),)
+    found = (np.fft.ifft if attributes["inverse"] else np.fft.fft)(signal, length, axis=axis)
+    kept = np.take(found, np.arange(length // 2 + 1), axis) if attributes["onesided"] else found
     return (np.stack([kept.real, kept.imag], axis=-1).astype(x.dtype),)
+
+
+def short_time_fourier(attributes: Mapping[str, Any], x: Array, *window: Array) -> tuple[Array]:
+    """Fourier transforms of windowed frames of x[B, N, 1 or 2]: [B, frames, bins, 2] (ONNX STFT-17)."""
+    step, length = int(attributes["step"]), int(attributes["length"])
+    starts = np.arange((x.shape[1] - length) // step + 1) * step
+    frames = x[:, starts[:, None] + np.arange(length)].astype(np.float64)
+    if window:
+        frames = frames * window[0][:, None]
+    whole = {"axis": 2, "length": length, "inverse": False, "onesided": attributes["onesided"]}
+    return (fourier(whole, frames)[0].astype(x.dtype),)
 
 
 def mel_weights(attributes: Mapping[str, Any], *operands: Array) -> tuple[Array]:
@@ -50,4 +61,8 @@ def _mel(hertz: float) -> float:
     return float(2595 * np.log10(1 + hertz / 700))
 
 
-SIGNAL_FUNCTIONS: dict[str, Callable[..., tuple[Array, ...]]] = {"fourier": fourier, "mel_weights": mel_weights}
+SIGNAL_FUNCTIONS: dict[str, Callable[..., tuple[Array, ...]]] = {
+    "fourier": fourier,
+    "short_time_fourier": short_time_fourier,
+    "mel_weights": mel_weights,
+}

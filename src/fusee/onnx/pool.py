@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from fusee.base.dims import Dim
+from fusee.base.host_pool import lowest
 from fusee.ir.graph import Value, const
 from fusee.onnx.call import Lowering, OnnxCall
 from fusee.onnx.padding import Window, drop, lift, pad_first
 from fusee.ops.binary import Div, Pow
 from fusee.ops.elementwise import Abs
-from fusee.ops.pool import MaxPoolIndices, MaxUnpool, Pool, lowest
+from fusee.ops.pool import MaxPoolIndices, MaxUnpool, Pool
 from fusee.ops.reduce import Reduce
 from fusee.ops.shape import Full, Pad
 

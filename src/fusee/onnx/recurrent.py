@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fusee.base.dims import Dim
+from fusee.base.host_recurrent import ACTIVATIONS
 from fusee.ir.graph import Value, const
 from fusee.onnx.call import Lowering, OnnxCall
-from fusee.ops.recurrent import ACTIVATION_DEFAULTS, ACTIVATIONS, Gru, Lstm, Recurrent, Rnn
+from fusee.ops.recurrent import ACTIVATION_DEFAULTS, Gru, Lstm, Recurrent, Rnn
 from fusee.ops.shape import Full, Transpose
 
 DEFAULTS: dict[str, tuple[str, ...]] = {

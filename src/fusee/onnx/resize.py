@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from fusee.base.dims import Dim, floordiv
-from fusee.base.types import Array
+from fusee.base.host_resize import Filter, fitted_sizes
 from fusee.ir.graph import Value
 from fusee.onnx.axes import normal_axes
 from fusee.onnx.call import Lowering, OnnxCall
 from fusee.onnx.folding import known_array
-from fusee.ops.resize import Resize
+from fusee.ops.resize import Resize, ResizeByData
 
 MAX_DENOMINATOR = 4096  # a scale of a symbolic size is the simplest fraction that rounds to it in f32
 
@@ -28,13 +29,6 @@ def scaled_size(size: Dim, scale: float) -> Dim:
     return floordiv(size * ratio.numerator, ratio.denominator)
 
 
-def _scales(call: OnnxCall, i: int) -> tuple[float, ...]:
-    found = known_array(call, call.value(i))
-    if found is None:
-        call.refuse("the scales are computed at run time; give sizes instead, or constant scales")
-    return tuple(float(s) for s in found.ravel())
-
-
 def lower_upsample(call: OnnxCall) -> Value:
     """Upsample-7: the scales are an attribute."""
     return _simple(call, call.floats("scales"))
@@ -42,7 +36,16 @@ def lower_upsample(call: OnnxCall) -> Value:
 
 def lower_upsample_9(call: OnnxCall) -> Value:
     """Upsample-9 and Resize-10: the scales are an input."""
-    return _simple(call, _scales(call, 1))
+    given = known_array(call, call.value(1))
+    if given is not None:
+        return _simple(call, given.ravel().tolist())
+    x = call.value(0)
+    if call.op_type == "Resize" and call.string("mode", "nearest") == "nearest":
+        call.refuse("the scales are computed at run time; export it with opset 11 or newer, or with constant scales")
+    axes = tuple(range(x.type.rank))
+    op = ResizeByData(tuple(call.fresh("resized") for _ in axes), axes, mode=call.string("mode", "nearest"))
+    op = replace(op, coordinate="asymmetric", nearest_mode="floor")
+    return op(x, call.value(1), loc=call.loc)
 
 
 def _simple(call: OnnxCall, scales: Sequence[float]) -> Value:
@@ -68,27 +71,27 @@ def lower_resize(call: OnnxCall) -> Value:
     x = call.value(0)
     rank = x.type.rank
     axes = normal_axes(call, call.ints("axes", tuple(range(rank))), rank)
-    scales: list[float | None] = [1.0] * rank
-    sizes = list(x.type.shape)
-    if _is_given(call, 2):
-        for axis, scale in zip(axes, _scales(call, 2), strict=True):
-            scales[axis], sizes[axis] = scale, scaled_size(x.type.shape[axis], scale)
-    else:
-        _take_sizes(call, axes, scales, sizes)
-    coordinate = call.string("coordinate_transformation_mode", "half_pixel")
-    op = Resize(
-        tuple(sizes),
-        tuple(scales),
+    found = _known_sizes(call, axes)
+    region = _region(call, axes, rank)
+    if found is None or region is None:
+        return _by_data(call, axes)
+    sizes, scales = found
+    how = _filter(call)
+    op = Resize(sizes, scales, how.mode, how.coordinate, how.nearest_mode, how.cubic_a, how.exclude_outside)
+    op = replace(op, extrapolation=how.extrapolation, antialias=how.antialias, roi=region)
+    return op(call.ordered(x), loc=call.loc)
+
+
+def _filter(call: OnnxCall) -> Filter:
+    return Filter(
         call.string("mode", "nearest"),
-        coordinate,
+        call.string("coordinate_transformation_mode", "half_pixel"),
         call.string("nearest_mode", "round_prefer_floor"),
         call.float("cubic_coeff_a", -0.75),
         bool(call.int("exclude_outside", 0)),
         call.float("extrapolation_value", 0.0),
         bool(call.int("antialias", 0)),
-        _region(call, axes, rank) if coordinate == "tf_crop_and_resize" else (),
     )
-    return op(call.ordered(x), loc=call.loc)
 
 
 def _is_given(call: OnnxCall, i: int) -> bool:
@@ -96,40 +99,61 @@ def _is_given(call: OnnxCall, i: int) -> bool:
     return call.has(i) and call.type(i).size != 0
 
 
-def _take_sizes(call: OnnxCall, axes: Sequence[int], scales: list[float | None], sizes: list[Dim]) -> None:
-    """Set sizes, and where the aspect ratio is kept, the one scale they all follow."""
+def _known_sizes(call: OnnxCall, axes: Sequence[int]) -> tuple[tuple[Dim, ...], tuple[float | None, ...]] | None:
+    """Sizes and scales of all axes; None when only the run can tell them."""
+    shape = call.type(0).shape
+    scales: list[float | None] = [1.0] * len(shape)
+    sizes = list(shape)
+    if _is_given(call, 2):
+        given = known_array(call, call.value(2))
+        if given is None:
+            return None
+        for axis, scale in zip(axes, given.ravel().tolist(), strict=True):
+            scales[axis], sizes[axis] = scale, scaled_size(shape[axis], scale)
+        return tuple(sizes), tuple(scales)
     if not _is_given(call, 3):
         call.refuse("it has neither scales nor sizes")
-    wanted = call.dims(3)
-    policy = call.string("keep_aspect_ratio_policy", "stretch")
+    policy, wanted, common = call.string("keep_aspect_ratio_policy", "stretch"), call.dims(3), None
+    if policy != "stretch":
+        bounds = numbers_if_known([*wanted, *[shape[a] for a in axes]])
+        if bounds is None:
+            return None
+        wanted, common = fitted_sizes(bounds[: len(axes)], bounds[len(axes) :], policy)
     for axis, size in zip(axes, wanted, strict=True):
-        scales[axis], sizes[axis] = None, size
-    if policy == "stretch":
-        return
-    known = [
-        (a, w, n)
-        for a, w in zip(axes, wanted, strict=True)
-        if isinstance(w, int) and isinstance(n := _size(call, a), int)
-    ]
-    if len(known) < len(axes):
-        call.refuse(f"keep_aspect_ratio_policy {policy} with sizes only known at run time; use stretch")
-    ratios = [w / n for _, w, n in known]
-    scale = min(ratios) if policy == "not_larger" else max(ratios)
-    for axis, _, size in known:
-        scales[axis], sizes[axis] = scale, int(np.floor(scale * size + 0.5))
+        scales[axis], sizes[axis] = common, size
+    return tuple(sizes), tuple(scales)
 
 
-def _size(call: OnnxCall, axis: int) -> Dim:
-    return call.type(0).shape[axis]
+def numbers_if_known(dims: Sequence[Dim]) -> list[int] | None:
+    """Dims as numbers; None when one of them is a name."""
+    found = [d for d in dims if isinstance(d, int)]
+    return found if len(found) == len(dims) else None
 
 
-def _region(call: OnnxCall, axes: Sequence[int], rank: int) -> tuple[float, ...]:
-    """The region of interest of every axis: all begins, then all ends."""
-    given: Array = call.require_const(1, "the region of interest").ravel()
+def _region(call: OnnxCall, axes: Sequence[int], rank: int) -> tuple[float, ...] | None:
+    """The region of interest of every axis: all begins, then all ends. Empty without one, None when not known."""
+    if call.string("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize":
+        return ()
+    given = known_array(call, call.value(1))
+    if given is None:
+        return None
     region = [0.0] * rank + [1.0] * rank
     for i, axis in enumerate(axes):
-        region[axis], region[axis + rank] = float(given[i]), float(given[i + len(axes)])
+        region[axis], region[axis + rank] = float(given.ravel()[i]), float(given.ravel()[i + len(axes)])
     return tuple(region)
+
+
+def _by_data(call: OnnxCall, axes: tuple[int, ...]) -> Value:
+    """Resize as a step on the host, whose result's sizes get new names."""
+    x, by_sizes = call.value(0), not _is_given(call, 2)
+    sizes = list(x.type.shape)
+    for axis in axes:
+        sizes[axis] = call.fresh("resized")
+    how = _filter(call)
+    region = [call.value(1)] if how.coordinate == "tf_crop_and_resize" else []
+    policy = call.string("keep_aspect_ratio_policy", "stretch")
+    op = ResizeByData(tuple(sizes), axes, by_sizes, policy, **vars(how))
+    return op(x, call.value(3 if by_sizes else 2), *region, loc=call.loc)
 
 
 LOWERINGS: tuple[Lowering, ...] = (

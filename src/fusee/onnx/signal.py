@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusee.base.dims import Dim
-from fusee.base.types import Array
+from fusee.base.dims import Dim, equal, mod, select
+from fusee.base.types import Array, DType
 from fusee.ir.graph import Value, const
 from fusee.onnx.axes import normal_axis
 from fusee.onnx.call import Lowering, OnnxCall
+from fusee.onnx.fill import dims_value
 from fusee.onnx.loader import element_type
-from fusee.ops.binary import Mul
-from fusee.ops.elementwise import Cast
+from fusee.ops.binary import Add, Div, Mul
+from fusee.ops.cast import Cast
+from fusee.ops.check import numbers
+from fusee.ops.elementwise import Cos
 from fusee.ops.linear import Conv, MatMul
-from fusee.ops.shape import Pad, Reshape, Slice, Transpose
-from fusee.ops.signal import Fourier, MelWeights
+from fusee.ops.shape import Full, Pad, Range, Reshape, Slice, Transpose
+from fusee.ops.signal import Fourier, MelWeights, ShortTimeFourier
 
 LONGEST_MATRIX = 1024  # a longer transform is cheaper as an FFT than as a matrix product
 
@@ -56,27 +59,33 @@ def lower_dft(call: OnnxCall) -> Value:
 
 def lower_dft_20(call: OnnxCall) -> Value:
     """DFT-20: the axis is an input."""
-    return _dft(call, int(call.require_const(2, "the axis").ravel()[0]) if call.has(2) else -2)
+    return _dft(call, call.dims(2)[0] if call.has(2) else -2)
 
 
-def _dft(call: OnnxCall, axis: int) -> Value:
+def _dft(call: OnnxCall, axis: Dim) -> Value:
     x = call.value(0)
     rank = x.type.rank
-    axis = normal_axis(call, axis, rank)
+    axis = normal_axis(call, axis, rank) if isinstance(axis, int) else mod(axis, rank)
     inverse, onesided = bool(call.int("inverse", 0)), bool(call.int("onesided", 0))
-    order = (*[i for i in range(rank - 1) if i != axis], axis, rank - 1)
-    moved = Transpose(order)(x, loc=call.loc)
-    length = call.dims(1)[0] if call.has(1) else moved.type.shape[-2]
+    length = call.dims(1)[0] if call.has(1) else _size_at(x, axis)
     if inverse and onesided and not call.has(1):
         length = 2 * (length - 1)
-    y = _transformed(call, call.ordered(moved), length, inverse, onesided)
+    if not (isinstance(axis, int) and isinstance(length, int) and length <= LONGEST_MATRIX and x.type.is_static):
+        return Fourier(axis, length, inverse, onesided)(call.ordered(x), loc=call.loc)
+    order = (*[i for i in range(rank - 1) if i != axis], axis, rank - 1)
+    y = _transformed(call, Transpose(order)(x, loc=call.loc), length, inverse, onesided)
     return Transpose(tuple(int(i) for i in np.argsort(order)))(y, loc=call.loc)
 
 
-def _transformed(call: OnnxCall, x: Value, length: Dim, inverse: bool, onesided: bool) -> Value:
-    components = x.type.shape[-1]
-    if not isinstance(length, int) or not isinstance(components, int) or length > LONGEST_MATRIX:
-        return Fourier(length, inverse, onesided)(x, loc=call.loc)
+def _size_at(x: Value, axis: Dim) -> Dim:
+    found: Dim = 0
+    for i, size in enumerate(x.type.shape):
+        found = select(equal(axis, i), size, found)
+    return found
+
+
+def _transformed(call: OnnxCall, x: Value, length: int, inverse: bool, onesided: bool) -> Value:
+    (components,) = numbers(x.type.shape[-1:])
     samples = length // 2 + 1 if inverse and onesided else length
     x = _fitted(call, x, samples)
     *batch, _, _ = x.type.shape
@@ -103,11 +112,11 @@ def lower_stft(call: OnnxCall) -> Value:
     """STFT-17: a strided convolution whose kernels are the windowed waves of each bin."""
     x, window = call.value(0), call.optional(2)
     batch, signal, parts = x.type.shape
-    step = int(call.require_const(1, "frame_step").ravel()[0])
-    length = _frame_length(call, window, signal)
-    bins = length // 2 + 1 if call.int("onesided", 1) else length
-    if not isinstance(parts, int):
-        call.refuse(f"the signal is {x.type}; its last axis must be 1 or 2")
+    step, length, onesided = call.dims(1)[0], _frame_length(call, window, signal), bool(call.int("onesided", 1))
+    if not (isinstance(step, int) and isinstance(length, int) and isinstance(parts, int)):
+        windows = [window] if window is not None else []
+        return ShortTimeFourier(step, length, onesided)(call.ordered(x), *windows, loc=call.loc)
+    bins = length // 2 + 1 if onesided else length
     full = basis(length, False, bins)
     waves = np.stack([full, np.stack([-full[..., 1], full[..., 0]], axis=-1)][:parts])
     kernels = const(waves.transpose(2, 3, 0, 1).reshape(2 * bins, parts, 1, length), x.type.dtype)
@@ -121,13 +130,10 @@ def lower_stft(call: OnnxCall) -> Value:
     return Reshape((batch, frames, bins, 2))(y, loc=call.loc)
 
 
-def _frame_length(call: OnnxCall, window: Value | None, signal: Dim) -> int:
-    if call.has(3):
-        return int(call.require_const(3, "frame_length").ravel()[0])
-    length = window.type.shape[0] if window is not None else signal
-    if not isinstance(length, int):
-        call.refuse("the frame length is not known at build time; give frame_length as a constant")
-    return length
+def _frame_length(call: OnnxCall, window: Value | None, signal: Dim) -> Dim:
+    if window is not None:
+        return window.type.shape[0]
+    return call.dims(3)[0] if call.has(3) else signal
 
 
 def lower_mel_weight_matrix(call: OnnxCall) -> Value:
@@ -139,7 +145,40 @@ def lower_mel_weight_matrix(call: OnnxCall) -> Value:
     return y if wanted == y.type.dtype else Cast(wanted)(y, loc=call.loc)
 
 
+def _cosine_window(call: OnnxCall, coefficients: tuple[float, ...]) -> Value:
+    """The sum over k of coefficients[k] * cos(2 pi k n / N), N being the size, or one less if symmetric."""
+    (size,) = call.dims(0)
+    loc, steps = call.loc, (size if call.int("periodic", 1) else size - 1)
+    n = Range(size)(const(0, DType.I64), const(1, DType.I64), loc=loc)
+    span = Cast(DType.F32)(dims_value(call, (steps,), call.value(0)), loc=loc)
+    turns = Div()(Cast(DType.F32)(n, loc=loc), span, loc=loc)
+    total = Full((size,))(const(coefficients[0], DType.F32), loc=loc)
+    for k, coefficient in enumerate(coefficients[1:], start=1):
+        wave = Cos()(Mul()(turns, const(2 * np.pi * k, DType.F32), loc=loc), loc=loc)
+        total = Add()(total, Mul()(wave, const(coefficient, DType.F32), loc=loc), loc=loc)
+    wanted = element_type(call.int("output_datatype", 1), call.where)
+    return total if wanted is DType.F32 else Cast(wanted)(total, loc=loc)
+
+
+def lower_hann_window(call: OnnxCall) -> Value:
+    """HannWindow-17."""
+    return _cosine_window(call, (0.5, -0.5))
+
+
+def lower_hamming_window(call: OnnxCall) -> Value:
+    """HammingWindow-17."""
+    return _cosine_window(call, (25 / 46, -21 / 46))
+
+
+def lower_blackman_window(call: OnnxCall) -> Value:
+    """BlackmanWindow-17."""
+    return _cosine_window(call, (0.42, -0.5, 0.08))
+
+
 LOWERINGS: tuple[Lowering, ...] = (
+    Lowering("HannWindow", 17, lower_hann_window),
+    Lowering("HammingWindow", 17, lower_hamming_window),
+    Lowering("BlackmanWindow", 17, lower_blackman_window),
     Lowering("DFT", 17, lower_dft),
     Lowering("DFT", 20, lower_dft_20),
     Lowering("STFT", 17, lower_stft),

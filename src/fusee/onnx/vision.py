@@ -61,8 +61,7 @@ def lower_non_max_suppression(call: OnnxCall) -> Value:
 
 def lower_col2im(call: OnnxCall) -> Value:
     """Col2Im-18."""
-    image = call.dims(1)
-    block = tuple(int(n) for n in call.require_const(2, "the block shape"))
+    image, block = call.dims(1), call.dims(2)
     rank = len(block)
     ones = (1,) * rank
     op = Col2Im(

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from fusee.base.dims import Dim
 from fusee.base.errors import ShapeError
+from fusee.base.host_attention import attention
 from fusee.base.types import Array, DType, TensorType, broadcast
 from fusee.ir.graph import Op, Sample
-from fusee.ops.check import numbers
-from fusee.ops.linear import differ, finished, working
+from fusee.ops.linear import differ
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Attention(Op):
     causal: bool = False
     offset: Dim = 0
 
+    host_fallback: ClassVar[str] = "attention"
+
     def infer(self, q: TensorType, k: TensorType, v: TensorType, *mask: TensorType) -> TensorType:
         if min(q.rank, k.rank, v.rank) < 2 or q.dtype != k.dtype or q.dtype != v.dtype or not q.dtype.is_float:
             raise ShapeError(f"q is {q}, k {k}, v {v}; expected one float type and at least two axes each")
@@ -42,14 +42,7 @@ class Attention(Op):
         return q.with_shape((*batch, q.shape[-2], v.shape[-1]))
 
     def reference(self, q: Array, k: Array, v: Array, *mask: Array) -> Array:
-        queries, keys, values = (working(x, 1) for x in (q, k, v))
-        scores = np.matmul(queries, np.swapaxes(keys, -1, -2)) * queries.dtype.type(self.scale)
-        for m in mask:
-            scores = np.where(m, scores, -np.inf) if m.dtype == np.bool_ else scores + m.astype(scores.dtype)
-        if self.causal:
-            rows, columns = np.ogrid[: scores.shape[-2], : scores.shape[-1]]
-            scores = np.where(columns <= rows + numbers([self.offset])[0], scores, -np.inf)
-        return finished(np.matmul(_softmax(scores).astype(queries.dtype), values), DType.of(q.dtype))
+        return attention(self.attributes(), q, k, v, *mask)[0]
 
     def flops(self, q: TensorType, k: TensorType, v: TensorType, *mask: TensorType) -> Dim:
         result = self.infer(q, k, v, *mask)
@@ -57,14 +50,6 @@ class Attention(Op):
         return rows * k.shape[-2] * (2 * q.shape[-1] + 2 * v.shape[-1] + 4)
 
     samples: ClassVar[tuple[Sample, ...]] = ()
-
-
-def _softmax(scores: Array) -> Array:
-    """Over the last axis; a row of nothing but -inf gives 0."""
-    top = scores.max(-1, keepdims=True, initial=-np.inf)
-    e = np.exp(scores - np.where(np.isneginf(top), 0, top))
-    total = e.sum(-1, keepdims=True)
-    return e / np.where(total == 0, 1, total)
 
 
 Attention.samples = (

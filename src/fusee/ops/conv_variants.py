@@ -5,27 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from fusee.base.dims import Dim, product
+from fusee.base.dims import Dim, floordiv, mod, product
 from fusee.base.errors import ShapeError
-from fusee.base.types import Array, DType, TensorType
+from fusee.base.host_conv import col2_im, conv_transpose, deform_conv
+from fusee.base.types import Array, TensorType
+from fusee.base.windows import check_window, spatial_shape, window_counts
 from fusee.ir.graph import Op, Sample
-from fusee.ops.check import numbers
-from fusee.ops.linear import check_bias, differ, finished, kernel_sizes, product_type, working
-from fusee.ops.sampling import sample_linear_zero
-from fusee.ops.windows import check_window, spatial_shape, tap, tap_offsets, window_counts
-
-_MANY_TERMS = 1 << 20
-
-
-def crop(x: Array, pads: tuple[int, ...]) -> Array:
-    """Take padding off the spatial axes of [N, C, *spatial]; negative pads add zeros."""
-    rank = len(pads) // 2
-    ends = [n - max(a, 0) for n, a in zip(x.shape[2:], pads[rank:], strict=True)]
-    inner = [slice(max(b, 0), e) for b, e in zip(pads[:rank], ends, strict=True)]
-    grown = [(max(-b, 0), max(-a, 0)) for b, a in zip(pads[:rank], pads[rank:], strict=True)]
-    return np.pad(x[(slice(None), slice(None), *inner)], [(0, 0), (0, 0), *grown])
+from fusee.ops.linear import check_bias, differ, kernel_sizes, product_type
 
 
 @dataclass(frozen=True)
@@ -42,6 +28,8 @@ class ConvTranspose(Op):
     dilations: tuple[int, ...]
     output_padding: tuple[int, ...]
     group: int = 1
+
+    host_fallback: ClassVar[str] = "conv_transpose"
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         kernel = kernel_sizes(x, w)
@@ -64,24 +52,7 @@ class ConvTranspose(Op):
         return self.strides[axis] * (size - 1) + reach + self.output_padding[axis]
 
     def reference(self, x: Array, w: Array, *bias: Array) -> Array:
-        columns = self._columns(working(x, _MANY_TERMS), working(w, _MANY_TERMS))
-        sizes = numbers([self._grown(i, n, k) for i, (n, k) in enumerate(zip(x.shape[2:], w.shape[2:], strict=True))])
-        y = np.zeros((*columns.shape[:2], *sizes), columns.dtype)
-        for index, offset in enumerate(tap_offsets(w.shape[2:])):
-            target = tap(y, offset, x.shape[2:], self.strides, self.dilations)
-            target += columns[:, :, index]
-        y = crop(y, self.pads)
-        if bias:
-            y = y + bias[0].astype(y.dtype).reshape(-1, *[1] * len(sizes))
-        return finished(y, DType.of(x.dtype))
-
-    def _columns(self, x: Array, w: Array) -> Array:
-        """What each input element adds at each tap: [N, O, taps, *spatial]."""
-        n, c, *spatial = x.shape
-        left = w.reshape(self.group, c // self.group, -1).swapaxes(1, 2)
-        right = x.reshape(n, self.group, c // self.group, -1)
-        taps = int(np.prod(w.shape[2:]))
-        return np.matmul(left, right).reshape(n, self.group * w.shape[1], taps, *spatial)
+        return conv_transpose(self.attributes(), x, w, *bias)[0]
 
     def flops(self, x: TensorType, w: TensorType, *bias: TensorType) -> Dim:
         return 2 * x.size * product(w.shape[1:])
@@ -124,6 +95,8 @@ class DeformConv(Op):
     offset_group: int = 1
     modulated: bool = False
 
+    host_fallback: ClassVar[str] = "deform_conv"
+
     def infer(self, x: TensorType, w: TensorType, offset: TensorType, b: TensorType, *mask: TensorType) -> TensorType:
         if x.rank != 4 or len(mask) != self.modulated:
             raise ShapeError(f"x is {x} and there are {len(mask)} masks; expected rank 4 and {int(self.modulated)}")
@@ -139,41 +112,7 @@ class DeformConv(Op):
         return TensorType(x.dtype, (x.shape[0], w.shape[0], *counts))
 
     def reference(self, x: Array, w: Array, offset: Array, b: Array, *mask: Array) -> Array:
-        n, c, o = x.shape[0], x.shape[1], w.shape[0]
-        image, weights = working(x, _MANY_TERMS), working(w, _MANY_TERMS).reshape(self.group, o // self.group, -1)
-        sampled = self._sampled(image, offset.astype(image.dtype), w.shape[2:])
-        if mask:
-            weight = mask[0].astype(image.dtype).reshape(n, self.offset_group, 1, -1, *sampled.shape[-2:])
-            sampled = sampled.reshape(n, self.offset_group, c // self.offset_group, *sampled.shape[2:]) * weight
-        oh, ow = offset.shape[2:]
-        columns = sampled.reshape(n, self.group, weights.shape[-1], oh * ow)
-        y = np.matmul(weights, columns).reshape(n, o, oh, ow) + b.astype(image.dtype)[:, None, None]
-        return finished(y, DType.of(x.dtype))
-
-    def _sampled(self, x: Array, offset: Array, kernel: tuple[int, ...]) -> Array:
-        """The image at every moved tap: [N, C, taps, oh, ow]."""
-        n, c = x.shape[:2]
-        oh, ow = offset.shape[2:]
-        moved = offset.reshape(n, self.offset_group, kernel[0] * kernel[1], 2, oh, ow)
-        base = self._positions(kernel, (oh, ow)).astype(x.dtype)
-        out = np.empty((n, c, kernel[0] * kernel[1], oh, ow), x.dtype)
-        width = c // self.offset_group
-        for i in range(n):
-            for g in range(self.offset_group):
-                at = base + moved[i, g].swapaxes(0, 1)
-                out[i, g * width : (g + 1) * width] = sample_linear_zero(x[i, g * width : (g + 1) * width], at)
-        return out
-
-    def _positions(self, kernel: tuple[int, ...], counts: tuple[int, int]) -> Array:
-        """Row and column of every tap before it is moved: [2, taps, oh, ow]."""
-        axes = [
-            np.arange(k)[:, None] * d + np.arange(n) * s - p
-            for k, n, s, d, p in zip(kernel, counts, self.strides, self.dilations, self.pads, strict=False)
-        ]
-        shape = (kernel[0], kernel[1], *counts)
-        rows = np.broadcast_to(axes[0][:, None, :, None], shape)
-        columns = np.broadcast_to(axes[1][None, :, None, :], shape)
-        return np.stack([rows, columns]).reshape(2, kernel[0] * kernel[1], *counts)
+        return deform_conv(self.attributes(), x, w, offset, b, *mask)[0]
 
     def flops(self, x: TensorType, w: TensorType, offset: TensorType, b: TensorType, *mask: TensorType) -> Dim:
         return 2 * self.infer(x, w, offset, b, *mask).size * product(w.shape[1:])
@@ -200,29 +139,26 @@ class Col2Im(Op):
     """Add blocks back into the image they were cut from: x[N, C * prod(block), L] -> [N, C, *image]. ONNX Col2Im-18."""
 
     image: tuple[Dim, ...]
-    block: tuple[int, ...]
+    block: tuple[Dim, ...]
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
 
+    host_fallback: ClassVar[str] = "col2_im"
+
     def infer(self, x: TensorType) -> TensorType:
-        counts = window_counts(self.image, self.block, self.strides, self.dilations, self.pads)
-        taps = int(np.prod(self.block))
-        if x.rank != 3 or differ(x.shape[1] % taps, 0) or differ(x.shape[2], product(counts)):
-            raise ShapeError(f"x is {x}; expected [N, C * {taps}, {product(counts)}]")
-        return TensorType(x.dtype, (x.shape[0], x.shape[1] // taps, *self.image))
+        taps = product(self.block)
+        block = tuple(n for n in self.block if isinstance(n, int))
+        if x.rank != 3 or len(self.block) != len(self.image) or differ(mod(x.shape[1], taps), 0):
+            raise ShapeError(f"x is {x}; expected [N, C * {taps}, L] for an image {list(self.image)}")
+        if len(block) == len(self.block):
+            length = product(window_counts(self.image, block, self.strides, self.dilations, self.pads))
+            if differ(x.shape[2], length):
+                raise ShapeError(f"x is {x}; there are {length} blocks of {block} in {list(self.image)}")
+        return TensorType(x.dtype, (x.shape[0], floordiv(x.shape[1], taps), *self.image))
 
     def reference(self, x: Array) -> Array:
-        image = numbers(self.image)
-        rank = len(image)
-        counts = numbers(window_counts(image, self.block, self.strides, self.dilations, self.pads))
-        columns = working(x, _MANY_TERMS).reshape(x.shape[0], -1, int(np.prod(self.block)), *counts)
-        padded = [n + self.pads[i] + self.pads[i + rank] for i, n in enumerate(image)]
-        y = np.zeros((*columns.shape[:2], *padded), columns.dtype)
-        for index, offset in enumerate(tap_offsets(self.block)):
-            target = tap(y, offset, counts, self.strides, self.dilations)
-            target += columns[:, :, index]
-        return np.ascontiguousarray(finished(crop(y, self.pads), DType.of(x.dtype)))
+        return col2_im(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return x.size

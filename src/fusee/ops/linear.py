@@ -5,27 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from fusee.base.dims import Dim, product
 from fusee.base.errors import ShapeError
+from fusee.base.host_linear import conv, det, einsum, mat_mul
 from fusee.base.types import Array, DType, TensorType, broadcast
+from fusee.base.windows import activation_shape, channels, spatial_shape, window_counts
 from fusee.ir.graph import Op, Sample
-from fusee.ops.check import numbers
-from fusee.ops.windows import (
-    activation_shape,
-    channels,
-    from_channels_first,
-    pad_spatial,
-    spatial_shape,
-    tap,
-    tap_offsets,
-    to_channels_first,
-    window_counts,
-    window_view,
-)
-
-_CHUNK_BYTES = 32 << 20  # how much of the im2col matrix the reference holds at a time
 
 
 def differ(a: Dim, b: Dim) -> bool:
@@ -42,23 +27,6 @@ def product_type(a: DType, b: DType, accumulate: DType | None) -> DType:
     return accumulate or a
 
 
-def working(x: Array, terms: int) -> Array:
-    """The operand in the type the reference multiplies in: exact for 8-bit integers, and served by BLAS."""
-    dtype = DType.of(x.dtype)
-    if dtype.is_float:
-        return x if dtype is DType.F64 else x.astype(np.float32, copy=False)
-    if dtype.bits > 8:
-        return x
-    return x.astype(np.float32 if terms < 1 << 8 else np.float64)
-
-
-def finished(x: Array, dtype: DType) -> Array:
-    """The accumulated sums in the type of the result; integers wrap around."""
-    if dtype.is_integer and x.dtype.kind == "f":
-        x = x.astype(np.int64)
-    return x.astype(dtype.numpy, copy=False)
-
-
 @dataclass(frozen=True)
 class MatMul(Op):
     """Matrix product of the last two axes; the axes before them broadcast.
@@ -72,6 +40,8 @@ class MatMul(Op):
     trans_b: bool = False
     accumulate: DType | None = None
 
+    host_fallback: ClassVar[str] = "mat_mul"
+
     def infer(self, a: TensorType, b: TensorType) -> TensorType:
         if a.rank < 2 or b.rank < 2:
             raise ShapeError(f"operands {a} and {b} need two axes each")
@@ -83,16 +53,7 @@ class MatMul(Op):
         return TensorType(dtype, (*broadcast(a.shape[:-2], b.shape[:-2]), m, n))
 
     def reference(self, a: Array, b: Array) -> Array:
-        left, right = (working(x, self._terms(a)) for x in (a, b))
-        left = np.swapaxes(left, -1, -2) if self.trans_a else left
-        right = np.swapaxes(right, -1, -2) if self.trans_b else right
-        dtype = product_type(DType.of(a.dtype), DType.of(b.dtype), self.accumulate)
-        if left.dtype.kind in "iu":
-            left, right = (x.astype(dtype.numpy) for x in (left, right))
-        return finished(np.matmul(left, right), dtype)
-
-    def _terms(self, a: Array) -> int:
-        return a.shape[-2 if self.trans_a else -1]
+        return mat_mul(self.attributes(), a, b)[0]
 
     def flops(self, a: TensorType, b: TensorType) -> Dim:
         return 2 * self.infer(a, b).size * a.shape[-2 if self.trans_a else -1]
@@ -131,6 +92,8 @@ class Einsum(Op):
 
     equation: str
 
+    host_fallback: ClassVar[str] = "einsum"
+
     def infer(self, *operands: TensorType) -> TensorType:
         terms, result = self.axes(operands)
         sizes: dict[str, Dim] = {}
@@ -151,9 +114,7 @@ class Einsum(Op):
         return spelled, _axis_names(right, ellipsis)
 
     def reference(self, *operands: Array) -> Array:
-        dtype = DType.of(operands[0].dtype)
-        found = np.einsum(self.equation, *[working(x, 1 << 20) for x in operands], optimize=len(operands) > 1)
-        return finished(np.asarray(found), dtype)
+        return einsum(self.attributes(), *operands)[0]
 
     def flops(self, *operands: TensorType) -> Dim:
         terms, _ = self.axes(operands)
@@ -198,13 +159,15 @@ Einsum.samples = (
 class Det(Op):
     """Determinant of square matrices: x: float[..., N, N] -> float[...]. ONNX Det-11."""
 
+    host_fallback: ClassVar[str] = "det"
+
     def infer(self, x: TensorType) -> TensorType:
         if x.rank < 2 or differ(x.shape[-1], x.shape[-2]):
             raise ShapeError(f"{x} does not end in a square matrix")
         return x.with_shape(x.shape[:-2])
 
     def reference(self, x: Array) -> Array:
-        return np.asarray(np.linalg.det(x.astype(np.float64))).astype(x.dtype)
+        return det(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return x.size * x.shape[-1]
@@ -231,6 +194,8 @@ class Conv(Op):
     layout: str = "NCHW"
     accumulate: DType | None = None
 
+    host_fallback: ClassVar[str] = "conv"
+
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         spatial = spatial_shape(x.shape, self.layout)
         kernel = kernel_sizes(x, w)
@@ -243,42 +208,7 @@ class Conv(Op):
         return TensorType(dtype, activation_shape(x.shape[0], o, counts, self.layout))
 
     def reference(self, x: Array, w: Array, *bias: Array) -> Array:
-        result = self.infer(*[TensorType.of(a) for a in (x, w, *bias)])
-        counts = list(numbers(spatial_shape(result.shape, self.layout)))
-        terms = int(np.prod(w.shape[1:]))
-        rank = len(counts)
-        left, right = working(to_channels_first(x, self.layout), terms), working(w, terms)
-        left = pad_spatial(left, self.pads[:rank], self.pads[rank:])
-        depthwise = w.shape[1] == 1 and self.group > 1
-        y = self._by_taps(left, right, counts) if depthwise else self._by_columns(left, right, counts)
-        if bias:
-            y += bias[0].astype(y.dtype).reshape(-1, *[1] * rank)
-        return from_channels_first(finished(y, result.dtype), self.layout)
-
-    def _by_taps(self, x: Array, w: Array, counts: list[int]) -> Array:
-        """One channel per group: the sum over window positions of shifted images times one weight per channel."""
-        x = np.repeat(x, w.shape[0] // self.group, axis=1) if w.shape[0] != self.group else x
-        y = np.zeros((*x.shape[:2], *counts), x.dtype)
-        for offset in tap_offsets(w.shape[2:]):
-            weight = w[(slice(None), 0, *offset)].reshape(-1, *[1] * len(counts))
-            y += tap(x, offset, counts, self.strides, self.dilations) * weight
-        return y
-
-    def _by_columns(self, x: Array, w: Array, counts: list[int]) -> Array:
-        """im2col and one matrix product per image and group, a bounded number of rows of windows at a time."""
-        g, per_group, terms = self.group, w.shape[0] // self.group, int(np.prod(w.shape[1:]))
-        weights = w.reshape(g, per_group, terms)
-        y = np.empty((x.shape[0], w.shape[0], *counts), x.dtype)
-        rows = max(1, _CHUNK_BYTES // max(1, g * terms * int(np.prod(counts[1:])) * x.itemsize))
-        windows = window_view(x, w.shape[2:], counts, self.strides, self.dilations)
-        lead = (slice(None),) * (1 + len(counts))
-        for image, target in zip(windows, y, strict=True):
-            for start in range(0, counts[0], rows):
-                chunk = image[(*lead, slice(start, start + rows))]
-                columns = chunk.reshape(g, terms, -1)
-                part = np.matmul(weights, columns).reshape(w.shape[0], *chunk.shape[len(lead) :])
-                target[:, start : start + rows] = part
-        return y
+        return conv(self.attributes(), x, w, *bias)[0]
 
     def flops(self, x: TensorType, w: TensorType, *bias: TensorType) -> Dim:
         return 2 * self.infer(x, w, *bias).size * product(w.shape[1:])

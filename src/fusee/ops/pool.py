@@ -5,49 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import ml_dtypes
 import numpy as np
 
 from fusee.base.dims import Dim
 from fusee.base.errors import ShapeError
+from fusee.base.host_pool import max_pool_indices, max_unpool, pool
 from fusee.base.types import Array, DType, Shape, TensorType
+from fusee.base.windows import activation_shape, channels, spatial_shape, window_counts
 from fusee.ir.graph import Op, Sample
 from fusee.ops.check import numbers
-from fusee.ops.linear import finished, working
-from fusee.ops.windows import (
-    activation_shape,
-    channels,
-    from_channels_first,
-    pad_spatial,
-    spatial_shape,
-    tap,
-    tap_offsets,
-    to_channels_first,
-    window_counts,
-)
 
 KINDS = ("max", "average", "lp")
-
-
-def lowest(dtype: DType) -> float | int:
-    """What is never larger than any element: the padding of a max pool."""
-    if dtype.is_float:
-        return float(ml_dtypes.finfo(dtype.numpy).min) if dtype.bits < 16 else -np.inf
-    return int(ml_dtypes.iinfo(dtype.numpy).min)
-
-
-def _reach(counts: list[int], pool: Pool | MaxPoolIndices) -> list[int]:
-    """How long the padded input must be for every window to lie inside."""
-    windows = zip(counts, pool.kernel, pool.strides, pool.dilations, strict=True)
-    return [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in windows]
-
-
-def padded_for(x: Array, counts: list[int], pool: Pool | MaxPoolIndices, value: float | int) -> Array:
-    """Channels-first x, padded so that every window lies inside."""
-    rank = len(counts)
-    reach = _reach(counts, pool)
-    after = [max(0, r - n - b) for r, n, b in zip(reach, x.shape[2:], pool.pads[:rank], strict=True)]
-    return pad_spatial(x, pool.pads[:rank], after, value)
 
 
 @dataclass(frozen=True)
@@ -70,6 +38,8 @@ class Pool(Op):
     layout: str = "NCHW"
     p: int = 2
 
+    host_fallback: ClassVar[str] = "pool"
+
     def infer(self, x: TensorType) -> TensorType:
         if self.kind not in KINDS:
             raise ShapeError(f"kind {self.kind!r} should be one of {', '.join(KINDS)}")
@@ -82,41 +52,7 @@ class Pool(Op):
         return window_counts(spatial, self.kernel, self.strides, self.dilations, self.pads, self.ceil_mode)
 
     def reference(self, x: Array) -> Array:
-        dtype = DType.of(x.dtype)
-        image = to_channels_first(x, self.layout)
-        counts = list(numbers(self.counts(image.shape[2:])))
-        if self.kind == "max":
-            return from_channels_first(self._max(image, counts), self.layout)
-        y = self._average(image, counts) if self.kind == "average" else self._norm(image, counts)
-        return from_channels_first(finished(np.rint(y) if dtype.is_integer else y, dtype), self.layout)
-
-    def _max(self, x: Array, counts: list[int]) -> Array:
-        padded = padded_for(x, counts, self, lowest(DType.of(x.dtype)))
-        taps = tap_offsets(self.kernel)
-        y = tap(padded, taps[0], counts, self.strides, self.dilations).copy()
-        for offset in taps[1:]:
-            np.maximum(y, tap(padded, offset, counts, self.strides, self.dilations), out=y)
-        return y
-
-    def _sum(self, x: Array, counts: list[int]) -> Array:
-        padded = padded_for(x, counts, self, 0)
-        y = np.zeros((*x.shape[:2], *counts), x.dtype)
-        for offset in tap_offsets(self.kernel):
-            y += tap(padded, offset, counts, self.strides, self.dilations)
-        return y
-
-    def _average(self, x: Array, counts: list[int]) -> Array:
-        ones = np.ones((1, 1, *x.shape[2:]), np.float32)
-        rank = len(counts)
-        if not self.count_include_pad:
-            return self._sum(working(x, 1 << 20), counts) / self._sum(ones, counts)
-        padded = pad_spatial(ones, self.pads[:rank], self.pads[rank:], 1)
-        inside = Pool("average", self.kernel, self.strides, (0,) * 2 * rank, self.dilations)
-        return self._sum(working(x, 1 << 20), counts) / inside._sum(padded, counts)
-
-    def _norm(self, x: Array, counts: list[int]) -> Array:
-        powers = np.abs(working(x, 1 << 20)) ** self.p
-        return self._sum(powers, counts) ** np.asarray(1 / self.p, powers.dtype)
+        return pool(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return self.infer(x).size * int(np.prod(self.kernel))
@@ -169,31 +105,16 @@ class MaxPoolIndices(Op):
     ceil_mode: bool = False
     column_major: bool = False
 
+    host_fallback: ClassVar[str] = "max_pool_indices"
+
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
         spatial = spatial_shape(x.shape, "NCHW")
         counts = window_counts(spatial, self.kernel, self.strides, self.dilations, self.pads, self.ceil_mode)
         y = x.with_shape((*x.shape[:2], *counts))
         return y, y.with_dtype(DType.I64)
 
-    def reference(self, x: Array) -> tuple[Array, Array]:
-        shape = self.infer(TensorType.of(x))[0].static_shape()
-        counts = list(shape[2:])
-        padded = padded_for(x, counts, self, lowest(DType.of(x.dtype)))
-        where = padded_for(self._positions(x.shape), counts, self, -1)
-        best = np.full(shape, lowest(DType.of(x.dtype)), x.dtype)
-        index = np.full(shape, -1, np.int64)
-        for offset in tap_offsets(self.kernel):
-            value = tap(padded, offset, counts, self.strides, self.dilations)
-            place = tap(where, offset, counts, self.strides, self.dilations)
-            better = ((value > best) | (index < 0)) & (place >= 0)
-            best, index = np.where(better, value, best), np.where(better, place, index)
-        return best, index
-
-    def _positions(self, shape: tuple[int, ...]) -> Array:
-        if not self.column_major:
-            return np.arange(np.prod(shape), dtype=np.int64).reshape(shape)
-        planes = np.arange(np.prod(shape), dtype=np.int64).reshape(*shape[:2], *shape[:1:-1])
-        return planes.transpose(0, 1, *range(len(shape) - 1, 1, -1))
+    def reference(self, x: Array) -> tuple[Array, ...]:
+        return max_pool_indices(self.attributes(), x)
 
     def flops(self, x: TensorType) -> Dim:
         return self.infer(x)[0].size * int(np.prod(self.kernel))
@@ -219,16 +140,15 @@ class MaxUnpool(Op):
 
     shape: tuple[Dim, ...]
 
+    host_fallback: ClassVar[str] = "max_unpool"
+
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         if x.rank != indices.rank or indices.dtype is not DType.I64:
             raise ShapeError(f"x is {x} and indices {indices}; expected i64 indices of the shape of x")
         return x.with_shape(self.shape)
 
     def reference(self, x: Array, indices: Array) -> Array:
-        shape = numbers(self.shape)
-        y = np.zeros(int(np.prod(shape)), x.dtype)
-        y[indices.ravel()] = x.ravel()
-        return y.reshape(shape)
+        return max_unpool(self.attributes(), x, indices)[0]
 
     def sample_operands(self, rng: np.random.Generator, *types: TensorType) -> tuple[Array, ...]:
         size = int(np.prod(numbers(self.shape)))

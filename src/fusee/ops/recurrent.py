@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,28 +9,12 @@ import numpy as np
 
 from fusee.base.dims import Dim, product
 from fusee.base.errors import ShapeError
-from fusee.base.types import Array, DType, TensorType
+from fusee.base.host_recurrent import ACTIVATIONS, GRU, LSTM, RNN, Cell, gru, lstm, rnn
+from fusee.base.types import Array, TensorType
 from fusee.ir.graph import Op, Sample
-from fusee.ops.linear import differ, finished, working
+from fusee.ops.linear import differ
 
 DIRECTIONS = ("forward", "reverse", "bidirectional")
-_MANY_TERMS = 1 << 20
-Step = Callable[..., list[Array]]  # the gates' input part and the states of one time step -> the new states
-
-# Activation -> what it computes from x, alpha and beta (ONNX RNN-14).
-ACTIVATIONS: dict[str, Callable[[Array, float, float], Array]] = {
-    "relu": lambda x, a, b: np.maximum(x, 0),
-    "tanh": lambda x, a, b: np.tanh(x),
-    "sigmoid": lambda x, a, b: (0.5 * np.tanh(0.5 * x) + 0.5).astype(x.dtype),
-    "affine": lambda x, a, b: (a * x + b).astype(x.dtype),
-    "leakyrelu": lambda x, a, b: np.where(x >= 0, x, a * x).astype(x.dtype),
-    "thresholdedrelu": lambda x, a, b: np.where(x > a, x, 0).astype(x.dtype),
-    "scaledtanh": lambda x, a, b: (a * np.tanh(b * x)).astype(x.dtype),
-    "hardsigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1).astype(x.dtype),
-    "elu": lambda x, a, b: np.where(x >= 0, x, a * np.expm1(np.minimum(x, 0))).astype(x.dtype),
-    "softsign": lambda x, a, b: x / (1 + np.abs(x)),
-    "softplus": lambda x, a, b: np.logaddexp(x, np.zeros((), x.dtype)),
-}
 # Activation -> its alpha and beta when the model gives none.
 ACTIVATION_DEFAULTS: dict[str, tuple[float, float]] = {
     "affine": (1.0, 0.0),
@@ -41,20 +24,6 @@ ACTIVATION_DEFAULTS: dict[str, tuple[float, float]] = {
     "hardsigmoid": (0.2, 0.5),
     "elu": (1.0, 0.0),
 }
-
-
-@dataclass(frozen=True)
-class Activation:
-    """One activation with its constants bound, and the clipping of what goes into it."""
-
-    name: str
-    alpha: float
-    beta: float
-    clip: float
-
-    def __call__(self, x: Array) -> Array:
-        x = np.clip(x, -self.clip, self.clip) if self.clip > 0 else x
-        return ACTIVATIONS[self.name](x, self.alpha, self.beta)
 
 
 @dataclass(frozen=True)
@@ -73,8 +42,7 @@ class Recurrent(Op):
     clip: float = 0.0
 
     gates: ClassVar[int] = 1
-    states: ClassVar[int] = 1
-    functions: ClassVar[int] = 1
+    cell: ClassVar[Cell] = RNN
 
     @property
     def directions(self) -> int:
@@ -82,10 +50,10 @@ class Recurrent(Op):
 
     def sequence_types(self, x: TensorType, w: TensorType, r: TensorType) -> tuple[TensorType, TensorType]:
         """The types of all outputs and of the last state. Raises ShapeError when the operands do not fit."""
-        if self.direction not in DIRECTIONS or len(self.activations) != self.functions * self.directions:
+        if self.direction not in DIRECTIONS or len(self.activations) != self.cell.functions * self.directions:
             raise ShapeError(
                 f"{self.direction} with activations {self.activations}; "
-                f"expected one of {', '.join(DIRECTIONS)} with {self.functions} for each direction"
+                f"expected one of {', '.join(DIRECTIONS)} with {self.cell.functions} for each direction"
             )
         if unknown := [a for a in self.activations if a not in ACTIVATIONS]:
             raise ShapeError(f"unknown activation {unknown[0]!r}; known: {', '.join(ACTIVATIONS)}")
@@ -96,18 +64,6 @@ class Recurrent(Op):
         if wrong or differ(w.shape[2], x.shape[2]) or differ(w.shape[0], d) or differ(r.shape[0], d):
             raise ShapeError(f"x is {x}, w {w}, r {r}; expected w[{d},{self.gates}*H,I] and r[{d},{self.gates}*H,H]")
         return x.with_shape((x.shape[0], d, x.shape[1], hidden)), x.with_shape((d, x.shape[1], hidden))
-
-    def functions_of(self, direction: int) -> list[Activation]:
-        """The activations of one direction."""
-        span = range(direction * self.functions, (direction + 1) * self.functions)
-        alphas, betas = (v or (0.0,) * len(self.activations) for v in (self.alphas, self.betas))
-        return [Activation(self.activations[i], alphas[i], betas[i], self.clip) for i in span]
-
-    def is_reversed(self, direction: int) -> bool:
-        return self.direction == "reverse" or direction == 1
-
-    def steps(self, direction: int, length: int) -> Iterator[int]:
-        return iter(range(length - 1, -1, -1) if self.is_reversed(direction) else range(length))
 
     def flops(self, *operands: TensorType) -> Dim:
         x, w, r = operands[:3]
@@ -123,56 +79,15 @@ class Recurrent(Op):
         return tuple(make(t) for t in types)
 
 
-def _walk(
-    op: Recurrent,
-    direction: int,
-    gates_in: Array,
-    states: list[Array],
-    step: Step,
-    lens: Array | None,
-) -> tuple[Array, list[Array]]:
-    """Run one direction: ``step`` makes new states from the gates' input part and the states; state 0 is the output."""
-    length = gates_in.shape[0]
-    y = np.zeros((length, *states[0].shape), states[0].dtype)
-    for t in op.steps(direction, length):
-        new = step(gates_in[t], *states)
-        if lens is not None:
-            active = (t < lens)[:, None]
-            y[t] = np.where(active, new[0], 0)
-            new = [np.where(active, n, s) for n, s in zip(new, states, strict=True)]
-        else:
-            y[t] = new[0]
-        states = new
-    return y, states
-
-
-def _run(op: Recurrent, operands: tuple[Array, ...], make_step: Callable[..., tuple[Array, Step]]) -> tuple[Array, ...]:
-    """All directions of a layer: operands x, w, then those of each direction first-axis-wise, the states, lengths."""
-    dtype = DType.of(operands[0].dtype)
-    fixed = 4 + op.states + (op.functions == 3)
-    lens = operands[fixed] if len(operands) > fixed else None
-    x, *rest = (working(a, _MANY_TERMS) for a in operands[:fixed])
-    outputs: list[Array] = []
-    last: list[list[Array]] = []
-    for d in range(op.directions):
-        w, r, b, *others = (a[d] for a in rest)
-        gates_in, step = make_step(x, w, r, b, op.functions_of(d), *others[op.states :])
-        y, states = _walk(op, d, gates_in, others[: op.states], step, lens)
-        outputs.append(y)
-        last.append(states)
-    stacked = (np.stack(outputs, axis=1), *(np.stack(s) for s in zip(*last, strict=True)))
-    return tuple(finished(a, dtype) for a in stacked)
-
-
 def _types(op: Recurrent, operands: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
-    fixed = 4 + op.states + (op.functions == 3)
+    fixed = op.cell.operands
     if len(operands) not in (fixed, fixed + 1):
         raise ShapeError(f"there are {len(operands)} operands; expected {fixed}, or one more with sequence lengths")
     y, last = op.sequence_types(*operands[:3])
-    for state in operands[4 : 4 + op.states]:
+    for state in operands[4 : 4 + op.cell.states]:
         if state.rank != 3 or any(differ(a, b) for a, b in zip(state.shape, last.shape, strict=True)):
             raise ShapeError(f"an initial state is {state}; expected {last}")
-    return (y, *[last] * op.states)
+    return (y, *[last] * op.cell.states)
 
 
 @dataclass(frozen=True)
@@ -188,31 +103,15 @@ class Lstm(Recurrent):
     input_forget: bool = False
 
     gates: ClassVar[int] = 4
-    states: ClassVar[int] = 2
-    functions: ClassVar[int] = 3
+    cell: ClassVar[Cell] = LSTM
+
+    host_fallback: ClassVar[str] = "lstm"
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return _types(self, operands)
 
     def reference(self, *operands: Array) -> tuple[Array, ...]:
-        return _run(self, operands, self._step)
-
-    def _step(
-        self, x: Array, w: Array, r: Array, b: Array, functions: list[Activation], peepholes: Array
-    ) -> tuple[Array, Step]:
-        f, g, h_of = functions
-        half = len(b) // 2
-        gates_in = x @ w.T + (b[:half] + b[half:])
-        p_in, p_out, p_forget = np.split(peepholes, 3)
-
-        def step(gate: Array, h: Array, c: Array) -> list[Array]:
-            i, o, forget, cell = np.split(gate + h @ r.T, 4, axis=-1)
-            i = f(i + p_in * c)
-            forget = 1 - i if self.input_forget else f(forget + p_forget * c)
-            c = forget * c + i * g(cell)
-            return [f(o + p_out * c) * h_of(c), c]
-
-        return gates_in, step
+        return lstm(self.attributes(), *operands)
 
     samples: ClassVar[tuple[Sample, ...]] = ()
 
@@ -229,32 +128,15 @@ class Gru(Recurrent):
     linear_before_reset: bool = False
 
     gates: ClassVar[int] = 3
-    functions: ClassVar[int] = 2
+    cell: ClassVar[Cell] = GRU
+
+    host_fallback: ClassVar[str] = "gru"
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return _types(self, operands)
 
     def reference(self, *operands: Array) -> tuple[Array, ...]:
-        return _run(self, operands, self._step)
-
-    def _step(self, x: Array, w: Array, r: Array, b: Array, functions: list[Activation]) -> tuple[Array, Step]:
-        f, g = functions
-        hidden = r.shape[1]
-        b_w, b_r = np.split(b, 2)
-        gates_in = x @ w.T + b_w
-        r_gates, r_hidden = r[: 2 * hidden].T, r[2 * hidden :].T
-        b_gates, b_hidden = b_r[: 2 * hidden], b_r[2 * hidden :]
-
-        def step(gate: Array, h: Array) -> list[Array]:
-            z, reset = np.split(f(gate[..., : 2 * hidden] + h @ r_gates + b_gates), 2, axis=-1)
-            new = gate[..., 2 * hidden :]
-            if self.linear_before_reset:
-                new = g(new + reset * (h @ r_hidden + b_hidden))
-            else:
-                new = g(new + (reset * h) @ r_hidden + b_hidden)
-            return [(1 - z) * new + z * h]
-
-        return gates_in, step
+        return gru(self.attributes(), *operands)
 
     samples: ClassVar[tuple[Sample, ...]] = ()
 
@@ -267,21 +149,13 @@ class Rnn(Recurrent):
     -> outputs [T, D, N, H], last h. One activation per direction.
     """
 
+    host_fallback: ClassVar[str] = "rnn"
+
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return _types(self, operands)
 
     def reference(self, *operands: Array) -> tuple[Array, ...]:
-        return _run(self, operands, self._step)
-
-    def _step(self, x: Array, w: Array, r: Array, b: Array, functions: list[Activation]) -> tuple[Array, Step]:
-        (f,) = functions
-        half = len(b) // 2
-        gates_in = x @ w.T + (b[:half] + b[half:])
-
-        def step(gate: Array, h: Array) -> list[Array]:
-            return [f(gate + h @ r.T)]
-
-        return gates_in, step
+        return rnn(self.attributes(), *operands)
 
     samples: ClassVar[tuple[Sample, ...]] = ()
 

@@ -10,12 +10,10 @@ import numpy as np
 from fusee.base.dims import Dim, Expr, product, sym, symbols
 from fusee.base.errors import ShapeError
 from fusee.base.host_detection import non_max_suppression
+from fusee.base.host_vision import grid_sample, max_roi_pool, roi_align
 from fusee.base.types import Array, DType, TensorType
 from fusee.ir.graph import Op, Sample
-from fusee.ops.linear import differ, finished, working
-from fusee.ops.sampling import sample_grid, sample_roi
-
-_MANY_TERMS = 1 << 20
+from fusee.ops.linear import differ
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,8 @@ class GridSample(Op):
     padding: str = "zeros"
     align_corners: bool = False
 
+    host_fallback: ClassVar[str] = "grid_sample"
+
     def infer(self, x: TensorType, grid: TensorType) -> TensorType:
         if self.mode not in ("nearest", "linear", "cubic") or self.padding not in ("zeros", "border", "reflection"):
             raise ShapeError(f"unknown mode {self.mode} or padding {self.padding}")
@@ -39,15 +39,7 @@ class GridSample(Op):
         return x.with_shape((*x.shape[:2], *grid.shape[1:-1]))
 
     def reference(self, x: Array, grid: Array) -> Array:
-        image = working(x, _MANY_TERMS)
-        at = grid[..., ::-1].astype(image.dtype if image.dtype.kind == "f" else np.float32)
-        results = [
-            sample_grid(one, np.moveaxis(where, -1, 0), self.mode, self.padding, self.align_corners)
-            for one, where in zip(image, at, strict=True)
-        ]
-        shape = self.infer(TensorType.of(x), TensorType.of(grid)).static_shape()
-        stacked = np.stack(results) if results else np.zeros(shape, image.dtype)
-        return finished(stacked, DType.of(x.dtype))
+        return grid_sample(self.attributes(), x, grid)[0]
 
     def flops(self, x: TensorType, grid: TensorType) -> Dim:
         taps = {"nearest": 1, "linear": 2, "cubic": 4}[self.mode] ** (x.rank - 2)
@@ -92,31 +84,15 @@ class RoiAlign(Op):
     maximum: bool = False
     half_pixel: bool = True
 
+    host_fallback: ClassVar[str] = "roi_align"
+
     def infer(self, x: TensorType, rois: TensorType, batch: TensorType) -> TensorType:
         if x.rank != 4 or rois.rank != 2 or batch.rank != 1 or differ(rois.shape[1], 4):
             raise ShapeError(f"x is {x}, rois {rois}, batch {batch}; expected [N,C,H,W], [R,4] and [R]")
         return x.with_shape((rois.shape[0], x.shape[1], self.height, self.width))
 
     def reference(self, x: Array, rois: Array, batch: Array) -> Array:
-        image = working(x, _MANY_TERMS)
-        y = np.zeros((len(rois), x.shape[1], self.height, self.width), image.dtype)
-        offset = 0.5 if self.half_pixel else 0.0
-        for target, roi, index in zip(y, rois.astype(image.dtype), batch, strict=True):
-            x1, y1, x2, y2 = (roi * image.dtype.type(self.spatial_scale) - image.dtype.type(offset)).tolist()
-            extent = (y2 - y1, x2 - x1) if self.half_pixel else (max(y2 - y1, 1.0), max(x2 - x1, 1.0))
-            rows, columns = (
-                self._points(start, size, count)
-                for start, size, count in zip((y1, x1), extent, (self.height, self.width), strict=True)
-            )
-            target[...] = sample_roi(image[index], rows, columns, self.maximum)
-        return finished(y, DType.of(x.dtype))
-
-    def _points(self, start: float, size: float, count: int) -> Array:
-        """Where to look along one axis: [count, points]."""
-        step = size / count
-        points = self.sampling_ratio or max(int(np.ceil(step)), 0)
-        inside = (np.arange(points) + 0.5) * (step / points if points else 0)
-        return start + np.arange(count)[:, None] * step + inside
+        return roi_align(self.attributes(), x, rois, batch)[0]
 
     def flops(self, x: TensorType, rois: TensorType, batch: TensorType) -> Dim:
         return 8 * max(self.sampling_ratio, 1) ** 2 * self.infer(x, rois, batch).size
@@ -155,19 +131,15 @@ class MaxRoiPool(Op):
     width: int
     spatial_scale: float = 1.0
 
+    host_fallback: ClassVar[str] = "max_roi_pool"
+
     def infer(self, x: TensorType, rois: TensorType) -> TensorType:
         if x.rank != 4 or rois.rank != 2 or differ(rois.shape[1], 5):
             raise ShapeError(f"x is {x} and rois {rois}; expected [N,C,H,W] and [R,5]")
         return x.with_shape((rois.shape[0], x.shape[1], self.height, self.width))
 
     def reference(self, x: Array, rois: Array) -> Array:
-        y = np.zeros((len(rois), x.shape[1], self.height, self.width), x.dtype)
-        for target, roi in zip(y, rois.astype(np.float32), strict=True):
-            x1, y1, x2, y2 = (np.floor(np.abs(roi[1:] * np.float32(self.spatial_scale)) + 0.5)).astype(int).tolist()
-            rows = _cells(y1, y2, self.height, x.shape[2])
-            columns = _cells(x1, x2, self.width, x.shape[3])
-            _pool_cells(x[int(roi[0])], rows, columns, target)
-        return y
+        return max_roi_pool(self.attributes(), x, rois)[0]
 
     def flops(self, x: TensorType, rois: TensorType) -> Dim:
         return self.infer(x, rois).size
@@ -182,20 +154,6 @@ class MaxRoiPool(Op):
         return rng.standard_normal(shape).astype(types[0].dtype.numpy), rois.astype(types[1].dtype.numpy)
 
     samples: ClassVar[tuple[Sample, ...]] = ()
-
-
-def _cells(first: int, last: int, count: int, size: int) -> list[tuple[int, int]]:
-    step = np.float32(max(last - first + 1, 1)) / np.float32(count)
-    starts = [int(np.floor(np.float32(i) * step)) + first for i in range(count)]
-    ends = [int(np.ceil(np.float32(i + 1) * step)) + first for i in range(count)]
-    return [(min(max(s, 0), size), min(max(e, 0), size)) for s, e in zip(starts, ends, strict=True)]
-
-
-def _pool_cells(x: Array, rows: list[tuple[int, int]], columns: list[tuple[int, int]], target: Array) -> None:
-    for i, (top, bottom) in enumerate(rows):
-        for j, (left, right) in enumerate(columns):
-            if bottom > top and right > left:
-                target[:, i, j] = x[:, top:bottom, left:right].max(axis=(1, 2))
 
 
 MaxRoiPool.samples = (

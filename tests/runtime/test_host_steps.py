@@ -112,3 +112,16 @@ def test_a_function_that_is_not_there():
     with engine(Plan("p", (), (), (step,), ())).session(1) as session, pytest.raises(EngineError) as caught:
         session.run({})
     assert str(caught.value).startswith("step teleport needs the host function 'teleport'; this Fusee has ")
+
+
+def test_values_that_numpy_refuses():
+    operands = (tensor(Space.INPUT, 0, f32(N)), tensor(Space.INPUT, 1, TensorType.parse("bool[M]")))
+    step = HostStep(
+        "compress", {"axis": 0}, operands, (tensor(Space.OUTPUT, 0, f32(COUNT)),), ("/c",), "compress", ("count",)
+    )
+    inputs = (PlanInput("x", f32(N)), PlanInput("mask", TensorType.parse("bool[M]")))
+    plan = Plan("p", inputs, (PlanOutput("y", f32(COUNT)),), (step,), ())
+    with engine(plan).session(1) as session, pytest.raises(RequestError) as caught:
+        session.run({"x": np.zeros(2, np.float32), "mask": np.ones(3, np.bool_)})
+    expected = "compress (from /c) cannot be computed on float32[2], bool[3]: index 2 is out of bounds"
+    assert str(caught.value).startswith(expected)

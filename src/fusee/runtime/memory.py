@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,8 @@ def _bytes(size_bytes: int, alignment_bytes: int) -> Array:
 
 def _pages(size_bytes: int) -> Array:
     whole = mmap.mmap(-1, align(size_bytes + PADDING_BYTES, HUGE_PAGE_BYTES) + HUGE_PAGE_BYTES)
-    whole.madvise(mmap.MADV_HUGEPAGE)
+    with suppress(OSError):  # a kernel without large pages: the memory is as good, only slower
+        whole.madvise(mmap.MADV_HUGEPAGE)
     raw = np.frombuffer(whole, np.uint8)
     start = -address_of(raw) % HUGE_PAGE_BYTES
     return raw[start : start + size_bytes]

@@ -148,8 +148,17 @@ def _execute(run: NativeRun | HostRun, frame: Frame) -> Results | None:
 
 
 def compute(run: HostRun, frame: Frame) -> Results:
-    """Run a host step; its results are stored, unless it ends its phase."""
-    results = run.compute(*[locate(frame) for locate in run.operands])
+    """Run a host step; its results are stored, unless it ends its phase.
+
+    Raises RequestError when numpy cannot compute it on these values, such as an index outside a tensor.
+    """
+    operands = [locate(frame) for locate in run.operands]
+    try:
+        results = run.compute(*operands)
+    except (ValueError, IndexError, ArithmeticError) as err:
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in operands)
+        where = f" (from {', '.join(run.step.loc)})" if run.step.loc else ""
+        raise RequestError(f"{run.step.op}{where} cannot be computed on {shapes}: {err}") from err
     if run.results:
         store_results(run.step, frame, results, run.results)
     return results

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fusee.ir.graph import Value, const_array
 from fusee.ir.pattern import Either, Known, Pat, fits, need
 from fusee.ir.rewrite import rule
@@ -10,11 +12,17 @@ from fusee.ops.binary import Add, Mul
 from fusee.ops.linear import MatMul
 from fusee.ops.reduce import Softmax
 from fusee.ops.shape import Reshape, Transpose
-from fusee.passes.known import uniform
+from fusee.passes.known import like, uniform, widened
+
+MOST_GROWTH = 8  # two masks become one that is at most so many times larger than they are
 
 _SCORES = Pat(MatMul, "q", "k", name="scores")
 _SCALED = Either(Pat(Mul, _SCORES, Known("scale")), _SCORES)
-_MASKED = Either(Pat(Add, _SCALED, "mask"), Pat(Add, "mask", _SCALED), _SCALED)
+_MASKED = Either(
+    Pat(Add, Pat(Add, _SCALED, Known("bias")), Known("mask")),  # Swin: positions and windows
+    Pat(Add, _SCALED, "mask", commutative=True),
+    _SCALED,
+)
 _WEIGHTS = Pat(Softmax, _MASKED, name="weights")
 
 
@@ -28,6 +36,7 @@ def attention(
     v: Value,
     scale: Value | None = None,
     mask: Value | None = None,
+    bias: Value | None = None,
 ) -> Value:
     """softmax(q @ k^T * scale + mask) @ v."""
     assert isinstance(root.op, MatMul)
@@ -38,6 +47,8 @@ def attention(
     need(not root.op.trans_a and not scores.op.trans_a, "queries or weights are read transposed")
     need(root.type.dtype.is_float, f"the product is {root.type.dtype}")
     need(mask is None or _is_mask(mask, scores), f"the mask is {mask.type if mask else ''}")
+    if mask is not None and bias is not None:
+        mask = _joined(mask, bias)
     factor = 1.0 if scale is None else uniform(scale)
     need(factor is not None, "the scale is not one number")
     (q, left), (k, right) = _unscaled(q), _unscaled(k)
@@ -45,6 +56,15 @@ def attention(
     keys = k if scores.op.trans_b else _swapped(k)
     values = _swapped(v) if root.op.trans_b else v
     return Attention(total)(q, keys, values, *([mask] if mask is not None else []))
+
+
+def _joined(mask: Value, bias: Value) -> Value:
+    """Two constant masks as one."""
+    arrays = [a for v in (mask, bias) if (a := const_array(v)) is not None]
+    both = sum(widened(a) for a in arrays)
+    grown = np.size(both) / sum(a.size for a in arrays)
+    need(grown <= MOST_GROWTH, f"the two masks together would be {grown:.0f} times as large")
+    return like(np.asarray(both), mask)
 
 
 def _is_mask(mask: Value, scores: Value) -> bool:
@@ -82,9 +102,11 @@ def mask_without_reshape(root: Value, back: Value, x: Value, mask: Value) -> Val
     reshape(reshape(x, [B/W, W, ...]) + mask[1, W, ...]) = x + mask, when B is W.
     """
     fits(back.type == x.type)
-    shape = mask.type.shape
-    need(shape[0] == 1 and x.type.shape[0] == shape[1], "the windows of one image are not the whole batch")
-    return root.op(Add()(x, Reshape(shape[1:])(mask)))
+    array = const_array(mask)
+    need(array is not None, "the mask is not a constant")
+    assert array is not None
+    need(array.shape[0] == 1 and x.type.shape[0] == array.shape[1], "the windows of one image are not the whole batch")
+    return root.op(Add()(x, like(array[0], mask)))
 
 
 ATTENTION = (mask_without_reshape, attention, mask_of_nothing)

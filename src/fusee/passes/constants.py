@@ -10,8 +10,8 @@ from fusee.ir.graph import Const, Graph, Node, Value, const_array
 from fusee.ir.rewrite import Report, rebuild
 from fusee.ops.quantize import Dequantize
 
-SMALL_BYTES = 1 << 16  # a result up to this size may be stored even when it is larger than what it is made from
-GROWTH = 2  # larger results may be at most so many times the operands
+SMALL_BYTES = 1 << 20  # a result up to this size may be stored even when it is larger than what it is made from
+GROWTH = 4  # larger results may be at most so many times the operands
 
 
 def fold_constants(graph: Graph, report: Report) -> Graph:

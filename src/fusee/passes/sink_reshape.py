@@ -19,6 +19,7 @@ from fusee.ir.rewrite import rule
 from fusee.ops.linear import MatMul
 from fusee.ops.shape import Reshape, Transpose
 from fusee.passes.known import like
+from fusee.passes.layout import to_first
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ def part_before_reshape(root: Value, moved: Value, x: Value) -> Value:
     found = blocks(moved.type.shape, root.type.shape)
     fits(found is not None and 0 not in x.type.shape)
     assert found is not None
-    groups = [[perm[i] for i in b.before] for b in found if len(b.before) > 1]
-    needed = _gathered(perm, groups)
-    need(
-        needed != perm and needed != tuple(range(len(perm))), "all of it brings axes together that are joined or split"
-    )
+    groups = [[perm[i] for i in b.before] for b in found]
+    needed = _gathered(perm, [g for g in groups if len(g) > 1])
+    fits(needed != tuple(range(len(perm))))
+    starts = [needed.index(g[0]) for g in groups if g]
+    order = tuple(sorted(starts).index(s) for s in starts)
+    need(len(order) > 3 and order == to_first(len(order)), "what would be left to sink does not lead to channels last")
     rest = tuple(needed.index(p) for p in perm)
     return Reshape(root.type.shape)(Transpose(rest)(Transpose(needed)(x)))
 

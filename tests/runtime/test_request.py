@@ -15,7 +15,7 @@ from fusee.engine.plan import Plan, PlanInput
 from fusee.runtime.memory import is_padded, padded, padded_array
 from fusee.runtime.request import Request
 from fusee.runtime.session import Session
-from runtime.small_engines import add_plan, engine, f32, linear_plan, weights
+from runtime.small_engines import add_plan, chain_plan, engine, f32, linear_plan, weights
 
 X = np.ones((3, 5), np.float32)
 
@@ -202,3 +202,10 @@ def test_results_are_written_to_any_array(kind: str):
     with engine(linear_plan(5, 5), weights(5, 5)).session(1) as session:
         session.run_into({"x": x}, {"y": given})
     np.testing.assert_allclose(given, expected, rtol=1e-4)
+
+
+def test_results_may_overwrite_the_inputs_they_come_from():
+    memory = np.arange(12, dtype=np.float32)
+    with engine(chain_plan(10, 1)).session(1) as session:
+        session.run_into({"x": memory[:10]}, {"y": memory[2:]})
+    np.testing.assert_array_equal(memory, [0, 1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from fusee.onnx import (
     attention,
+    contrib,
+    contrib_attention,
+    contrib_quant,
     control,
     einsum,
     fill,
@@ -28,6 +31,9 @@ LOWERINGS: tuple[Lowering, ...] = (
     *math.LOWERINGS,
     *reduce.LOWERINGS,
     *normalization.LOWERINGS,
+    *contrib.LOWERINGS,
+    *contrib_attention.LOWERINGS,
+    *contrib_quant.LOWERINGS,
     *quant.LOWERINGS,
     *nn.LOWERINGS,
     *einsum.LOWERINGS,

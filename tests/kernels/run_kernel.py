@@ -131,8 +131,8 @@ class Memory:
         strides = [evaluate(s, values) for s in operand.strides or _row_major(shape)]
         extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if 0 not in shape else 0
         memory = Memory(extent * dtype.itemsize, dtype.itemsize)
-        flat = memory.array.view(dtype)
-        memory.array = np.lib.stride_tricks.as_strided(flat, shape, [s * dtype.itemsize for s in strides])
+        steps = [s * dtype.itemsize for s in strides]
+        memory.array = np.ndarray(shape, dtype, memory.array, strides=steps)  # pyright: ignore[reportArgumentType]
         return memory
 
     @staticmethod

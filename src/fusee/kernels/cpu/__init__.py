@@ -1,0 +1,8 @@
+"""Kernels for x86-64 CPUs, in the order in which they are preferred: the first that does not refuse computes a call."""
+
+from __future__ import annotations
+
+from fusee.kernels.cpu.pointwise import Pointwise
+from fusee.kernels.kernel import Kernel
+
+KERNELS: tuple[Kernel, ...] = (Pointwise(),)

@@ -220,7 +220,8 @@ def shift(e: Emitter, node: Node, a: Ssa, b: Ssa) -> Ssa:
     assert isinstance(node.op, BitShift)
     width = dtype_of(node).bits
     fits = e.icmp("ult", b, number(b, width))
-    moved = e.op("shl" if node.op.left else "lshr", a, e.select(fits, b, number(b, 0)))
+    right = "ashr" if dtype_of(node).is_signed else "lshr"
+    moved = e.op("shl" if node.op.left else right, a, e.select(fits, b, number(b, 0)))
     return e.select(fits, moved, number(a, 0))
 
 

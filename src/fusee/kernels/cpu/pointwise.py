@@ -1,0 +1,103 @@
+"""Groups of elementwise ops and plain movements (transposes, expansions, slices), computed a vector at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusee.base.dims import Dim
+from fusee.ir.graph import Op
+from fusee.kernels.cpu.coords import Lanes, Spot, linear, load, store
+from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.group import Addresses, Group, group_of, lanes_for
+from fusee.kernels.cpu.lanes import constant_lanes, emit_node
+from fusee.kernels.cpu.ssa import Ssa
+from fusee.kernels.cpu.trace import Apply, Formula, Leaf, joined, leaves_of, strides_of, trace
+from fusee.kernels.cpu.walk import Walk
+from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """A formula over joined axes: their sizes, and the strides of the result and of each leaf along them."""
+
+    formula: Formula
+    sizes: tuple[Dim, ...]
+    result: tuple[Dim, ...]
+    leaves: dict[Leaf, tuple[Dim, ...]]
+
+
+def plain(group: Group) -> Plain | str:
+    """The group as a formula, or why it is none."""
+    if len(group.body.outputs) != 1:
+        return f"the group has {len(group.body.outputs)} results; expected one"
+    output = group.body.outputs[0]
+    if output in group.strides:
+        return "the group computes nothing"
+    formula = trace(output, group.strides)
+    if isinstance(formula, str):
+        return formula
+    leaves = leaves_of(formula)
+    rows = [strides_of(group.call.results[0]), *[leaf.steps for leaf in leaves]]
+    sizes, steps = joined(output.type.shape, rows)
+    return Plain(
+        formula, sizes or (1,), steps[0] or (1,), {f: s or (0,) for f, s in zip(leaves, steps[1:], strict=True)}
+    )
+
+
+class Pointwise(Kernel):
+    """Computes each result element from the operand elements it depends on; rows are split over threads."""
+
+    op = Op
+
+    def refuses(self, call: KernelCall) -> str:
+        found = plain(group_of(call))
+        return found if isinstance(found, str) else ""
+
+    def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
+        group = group_of(call)
+        found = plain(group)
+        assert isinstance(found, Plain)
+        e = Emitter(symbol, call.target)
+        walk = Walk(found.sizes, lanes_for(e, group))
+        addresses = Addresses(e, group)
+        writer = _Writer(e, found, addresses)
+        walk.emit(e, writer.visit)
+        launch = e.launch(walk.units)
+        return Code(e.text(), (launch,), frozenset(e.declarations), tuple(addresses.constants))
+
+
+class _Writer:
+    """Writes the formula for one vector."""
+
+    def __init__(self, e: Emitter, found: Plain, addresses: Addresses) -> None:
+        self._e = e
+        self._plain = found
+        self._dtype = addresses.group.call.results[0].type.dtype
+        self._result = e.result()
+        self._bases = {leaf: self._base(leaf, addresses) for leaf in found.leaves}
+
+    def _base(self, leaf: Leaf, addresses: Addresses) -> Ssa:
+        e = self._e
+        distance = e.mul(e.dim(leaf.offset), leaf.dtype.itemsize_bytes)
+        return e.offset(addresses.of(leaf.value), distance)
+
+    def visit(self, spot: Spot, lanes: Lanes) -> None:
+        values: dict[Formula, Ssa] = {}
+        value = self._compute(self._plain.formula, spot, lanes, values)
+        at = linear(self._e, spot, self._plain.result, lanes.count)
+        store(self._e, value, self._result, self._dtype, at, lanes)
+
+    def _compute(self, part: Formula, spot: Spot, lanes: Lanes, values: dict[Formula, Ssa]) -> Ssa:
+        if part not in values:
+            values[part] = self._new(part, spot, lanes, values)
+        return values[part]
+
+    def _new(self, part: Formula, spot: Spot, lanes: Lanes, values: dict[Formula, Ssa]) -> Ssa:
+        if isinstance(part, Leaf):
+            at = linear(self._e, spot, self._plain.leaves[part], lanes.count)
+            return load(self._e, self._bases[part], part.dtype, at, lanes)
+        if isinstance(part, Apply):
+            operands: Sequence[Ssa] = [self._compute(o, spot, lanes, values) for o in part.operands]
+            return emit_node(self._e, part.node, *operands)
+        return constant_lanes(part, lanes.count)

@@ -64,7 +64,9 @@ def _whole(call: KernelCall) -> Anchored:
     (result,) = call.results
     taken = Input("sum", result.type)()
     sources = tuple(Source(operand, i) for i, operand in enumerate(call.operands))
-    return Anchored(call.op, sources, result.type.shape, result.type.dtype, Graph("rest", (taken,), (taken,)), (), (result,))
+    return Anchored(
+        call.op, sources, result.type.shape, result.type.dtype, Graph("rest", (taken,), (taken,)), (), (result,)
+    )
 
 
 def _split_body(call: KernelCall, body: Graph, anchor: Node) -> Anchored | str:

@@ -11,7 +11,7 @@ from fusee.base.dims import Dim, ceildiv
 from fusee.base.types import BOOL, F32, Array
 from fusee.ir.graph import Op
 from fusee.kernels.cpu.anchor import Anchored, split_at
-from fusee.kernels.cpu.contraction import Blocks, TileTactic, cascade
+from fusee.kernels.cpu.contraction import Blocks, TileTactic, cascade, over_columns
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import (
     SPILL_BYTES,
@@ -214,12 +214,14 @@ class _Rows:
         step = e.mul(e.dim(plan.space.steps[0][2]), 4)
         at = e.offset(self.queries, e.mul(spot.w, step))
         queries = [_near(e, at, e.mul(step, i)) for i in range(spot.width)]
-        self._over_panels(e.dim(plan.keys), lambda c: self._score(spot, c, queries))
+        vectors = job.blocks.tactic.vectors
+        keys, width = e.dim(plan.keys), e.dim(plan.width)
+        over_columns(e, keys, vectors, (0, keys), lambda c: self._score(spot, c, queries))
         row_bytes = e.dim(job.score_bytes)
         sums = e.offset(self.scores, e.mul(row_bytes, job.blocks.tactic.pixels))
         e.loop(0, spot.width, 1, lambda r: self._softmax(r, seen, e.offset(self.scores, e.mul(r, row_bytes)), sums))
         mixed = [_near(e, self.scores, e.mul(row_bytes, i)) for i in range(spot.width)]
-        self._over_panels(e.dim(plan.width), lambda c: self._mix(spot, c, mixed, sums))
+        over_columns(e, width, vectors, (0, width), lambda c: self._mix(spot, c, mixed, sums))
 
     def _seen(self, spot: Spot) -> Index:
         """How many keys matter to any of the rows."""
@@ -227,23 +229,6 @@ class _Rows:
         if not plan.op.causal:
             return e.dim(plan.keys)
         return e.max(e.min(e.add(e.add(spot.w, spot.width), e.dim(plan.op.offset)), e.dim(plan.keys)), 0)
-
-    def _over_panels(self, columns: Index, visit: Callable[[Columns], None]) -> None:
-        """Whole panels, then the last columns under masks."""
-        e, width, lanes = self.e, self.job.panel_width, self.job.blocks.lanes
-        whole = e.mul(e.div(columns, width), width)
-        vectors = self.job.blocks.tactic.vectors
-        over_cascade(e, (width,), 0, whole, lambda c, _: visit(Columns(c, (None,) * vectors)))
-        if isinstance(columns, int) and columns == whole:
-            return
-        left = e.sub(columns, whole)
-        count = -(-left // lanes) if isinstance(left, int) else vectors
-        masks = tuple(e.first_lanes(e.max(e.sub(left, j * lanes), 0), lanes) for j in range(count))
-        tail = Columns(whole, masks)
-        if isinstance(left, int):
-            visit(tail)
-        else:
-            e.branch(e.less(whole, columns), lambda: visit(tail))
 
     def _score(self, spot: Spot, columns: Columns, queries: Sequence[Ssa | tuple[Ssa, int]]) -> None:
         """Scores of one panel of keys, scaled and masked, into scratch."""

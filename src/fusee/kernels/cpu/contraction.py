@@ -10,10 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from fusee.base.dims import Dim, ceildiv
-from fusee.base.types import Array
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import Columns, Epilogue, Spot
 from fusee.kernels.cpu.ssa import Index, Ssa, vector
@@ -159,48 +156,6 @@ class Contraction:
     epilogue: Epilogue
 
 
-def pack_columns(matrix: Array, width: int) -> Array:
-    """[K, N] -> [N / width, K, width], zeros behind the last column: what tiles read in one stream.
-
-    The last panel is as wide as the others only in memory: a narrower last tile reads it from ``narrow_last``.
-    """
-    k, n = matrix.shape
-    panels = -(-n // width)
-    padded = np.zeros((k, panels * width), np.float32)
-    padded[:, :n] = matrix
-    return np.ascontiguousarray(padded.reshape(k, panels, width).transpose(1, 0, 2))
-
-
-def pack_panels(matrix: Array, width: int, lanes: int) -> Array:
-    """[K, N] as a stream of panels ``[K, width]``; the last one only as many vectors wide as it needs."""
-    k, n = matrix.shape
-    whole = n // width * width
-    last = -(-(n - whole) // lanes) * lanes
-    parts = [pack_columns(matrix[:, :whole], width).ravel()] if whole else []
-    if last:
-        parts.append(pack_columns(matrix[:, whole:], last).ravel())
-    return np.concatenate(parts)
-
-
-def pad_vector(values: Array, lanes: int) -> Array:
-    """A per-channel vector with zeros up to a whole number of vectors."""
-    return np.pad(values.astype(np.float32, copy=False), (0, -values.size % lanes))
-
-
-@dataclass(frozen=True, eq=False)
-class PackedWeights:
-    """Weights packed at build time by ``pack_panels``."""
-
-    start: Ssa
-    column_bytes: int  # of one column's reduction
-
-    def panel(self, e: Emitter, column: Index) -> Ssa:
-        return e.offset(self.start, e.mul(column, self.column_bytes))
-
-    def step_bytes(self, e: Emitter, vectors: int) -> int:
-        return vectors * e.target.vector_bytes
-
-
 @dataclass(frozen=True, eq=False)
 class DirectFeed:
     """Pixels read where the tensor lies: no padding, or none that matters."""
@@ -307,27 +262,8 @@ class Tiles:
             over_cascade(e, cascade(job.blocks.tactic.pixels), *ends, tile)
 
     def _over_columns(self, first: Index, last: Index, visit: Callable[[Columns], None]) -> None:
-        """The panels of [first, last): whole ones in a loop, then what is left of the channels."""
-        e, blocks, width = self.e, self.job.blocks, self.job.blocks.panel_width
-        channels = e.dim(blocks.channels)
-        whole = e.mul(e.div(channels, width), width)
-        full = (None,) * blocks.tactic.vectors
-        over_cascade(e, (width,), first, e.min(last, whole), lambda column, _: visit(Columns(column, full)))
-        if isinstance(whole, int) and whole == channels:
-            return
-        tail = Columns(whole, self._tail_masks(e.sub(channels, whole)))
-        if isinstance(whole, int) and isinstance(last, int):
-            visit(tail)
-        else:
-            e.branch(e.less(whole, last), lambda: visit(tail))
-
-    def _tail_masks(self, left: Index) -> tuple[Ssa | None, ...]:
-        """Masks of the vectors that hold the last channels."""
-        blocks, lanes = self.job.blocks, self.job.blocks.lanes
-        if isinstance(left, int):
-            return _fixed_masks(left, lanes)
-        vectors = range(blocks.tactic.vectors)
-        return tuple(self.e.first_lanes(self.e.max(self.e.sub(left, j * lanes), 0), lanes) for j in vectors)
+        blocks = self.job.blocks
+        over_columns(self.e, self.e.dim(blocks.channels), blocks.tactic.vectors, (first, last), visit)
 
     def _tile(self, spot: Spot, at: Ssa, columns: Columns) -> None:
         e, job = self.e, self.job
@@ -349,6 +285,32 @@ class Tiles:
             e.load(vector("float", job.blocks.lanes), e.offset(at, j * width), width) for j in range(columns.vectors)
         ]
         return tuple(loaded * count)
+
+
+def over_columns(
+    e: Emitter, channels: Index, vectors: int, ends: tuple[Index, Index], visit: Callable[[Columns], None]
+) -> None:
+    """The panels of channels [ends): whole ones in a loop, then what is left of all channels under masks."""
+    first, last = ends
+    lanes = e.lanes_for("float")
+    whole = e.mul(e.div(channels, vectors * lanes), vectors * lanes)
+    full = (None,) * vectors
+    over_cascade(e, (vectors * lanes,), first, e.min(last, whole), lambda column, _: visit(Columns(column, full)))
+    if isinstance(whole, int) and whole == channels:
+        return
+    tail = Columns(whole, _tail_masks(e, e.sub(channels, whole), vectors))
+    if isinstance(whole, int) and isinstance(last, int):
+        visit(tail)
+    else:
+        e.branch(e.less(whole, last), lambda: visit(tail))
+
+
+def _tail_masks(e: Emitter, left: Index, vectors: int) -> tuple[Ssa | None, ...]:
+    """Masks of the vectors that hold the last channels."""
+    lanes = e.lanes_for("float")
+    if isinstance(left, int):
+        return _fixed_masks(left, lanes)
+    return tuple(e.first_lanes(e.max(e.sub(left, j * lanes), 0), lanes) for j in range(vectors))
 
 
 def cascade(pixels: int) -> tuple[int, ...]:

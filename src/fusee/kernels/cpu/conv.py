@@ -15,16 +15,14 @@ from fusee.kernels.cpu.contraction import (
     Contraction,
     DirectFeed,
     Feed,
-    PackedWeights,
     TileTactic,
     Window,
     emit_contraction,
-    pack_panels,
-    pad_vector,
 )
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import SPILL_BYTES, attach, group_problem, pixel_steps, tensors_of
 from fusee.kernels.cpu.padding import SLACK_BYTES, Image, PaddedRows
+from fusee.kernels.cpu.panels import PackedWeights, pack_panels, pad_vector
 from fusee.kernels.cpu.space import Space, merge_axes, separate_axes, strides_of
 from fusee.kernels.cpu.ssa import Ssa
 from fusee.kernels.cpu.tactics import Work, tile_cost_us, tile_tactics
@@ -99,7 +97,7 @@ def conv_shape(call: KernelCall) -> ConvShape | str:
 
 
 class TiledConv(Kernel):
-    """Register tiles of output pixels times channels; weights packed at build; any kernel, stride, dilation, padding."""
+    """Register tiles of output pixels times channels; weights packed at build; any kernel, stride and padding."""
 
     op: ClassVar[type[Op]] = Conv
 
@@ -155,7 +153,12 @@ class _Plan:
         (kh, kw), (sh, sw), c = shape.kernel, shape.conv.strides, shape.channels
         right = sw * (c if shape.is_padded else shape.strides[2]) * 4
         return Work(
-            self.space.sizes, shape.weights.shape[0], kh * kw * c, right, min(sh, kh) * min(sw, kw) * c * 4, shape.is_padded
+            self.space.sizes,
+            shape.weights.shape[0],
+            kh * kw * c,
+            right,
+            min(sh, kh) * min(sw, kw) * c * 4,
+            shape.is_padded,
         )
 
     def emit(self, tactic: TileTactic, symbol: str) -> Code:

@@ -93,9 +93,7 @@ def _shape(call: KernelCall) -> ConvShape:
     return found
 
 
-def _sweep(
-    e: Emitter, call: KernelCall, found: ConvShape, tactic: WindowTactic
-) -> tuple[Sweep, Epilogue, list[Array]]:
+def _sweep(e: Emitter, call: KernelCall, found: ConvShape, tactic: WindowTactic) -> tuple[Sweep, Epilogue, list[Array]]:
     rank = len(found.group.shape)
     n, h, w, channels = found.group.shape
     assert isinstance(channels, int)
@@ -130,9 +128,7 @@ def _start(e: Emitter, bias: Ssa | None, tile: Tile) -> tuple[Ssa, ...]:
     return (e.load(type, e.at(bias, "float", tile.columns.first), e.target.vector_bytes),) * count
 
 
-def _multiply(
-    e: Emitter, tile: Tile, weights: Ssa, kernel: tuple[int, int]
-) -> Callable[..., Sequence[Ssa]]:
+def _multiply(e: Emitter, tile: Tile, weights: Ssa, kernel: tuple[int, int]) -> Callable[..., Sequence[Ssa]]:
     """One kernel row: each input vector times the taps of the windows it falls into."""
     width, type = e.target.vector_bytes, vector("float", e.lanes_for("float"))
     kh, kw = kernel

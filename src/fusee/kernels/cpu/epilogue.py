@@ -154,9 +154,7 @@ class Epilogue:
         e.loop(0, spot.height, 1, row)
 
 
-def attach(
-    e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], constants: list[Array]
-) -> Epilogue:
+def attach(e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], constants: list[Array]) -> Epilogue:
     """The epilogue of a group whose tensors have these steps; constants of its body are added to ``constants``."""
     rank, leaves = len(group.shape), len(group.leaves)
     addresses = [_address_of(e, leaf, constants) for leaf in group.leaves]

@@ -15,13 +15,12 @@ from fusee.kernels.cpu.contraction import (
     Blocks,
     Contraction,
     DirectFeed,
-    PackedWeights,
     TileTactic,
     emit_contraction,
-    pack_panels,
 )
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import SPILL_BYTES, attach, group_problem, pixel_steps, tensors_of
+from fusee.kernels.cpu.panels import PackedWeights, pack_panels
 from fusee.kernels.cpu.space import Space, broadcast_steps, merge_axes, strides_of
 from fusee.kernels.cpu.tactics import Work, tile_cost_us, tile_tactics
 from fusee.kernels.cpu.tile import Taps

@@ -1,15 +1,57 @@
-"""Packing at run time: columns of a matrix as panels [K, width] in scratch, where the register tile streams them."""
+"""Columns of a matrix as panels [K, width], which register tiles read as one stream: packed at build, or in scratch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fusee.base.dims import Dim, ceildiv
+import numpy as np
+
+from fusee.base.dims import Dim
+from fusee.base.types import Array
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.ssa import Index, Ssa, literal, vector
 
 SLACK_BYTES = 4096  # the last block of rows of a transposed panel is written whole
+
+
+def pack_columns(matrix: Array, width: int) -> Array:
+    """[K, N] -> [N / width, K, width], zeros behind the last column."""
+    k, n = matrix.shape
+    panels = -(-n // width)
+    padded = np.zeros((k, panels * width), np.float32)
+    padded[:, :n] = matrix
+    return np.ascontiguousarray(padded.reshape(k, panels, width).transpose(1, 0, 2))
+
+
+def pack_panels(matrix: Array, width: int, lanes: int) -> Array:
+    """[K, N] as a stream of panels ``[K, width]``; the last one only as many vectors wide as it needs."""
+    n = matrix.shape[1]
+    whole = n // width * width
+    last = -(-(n - whole) // lanes) * lanes
+    parts = [pack_columns(matrix[:, :whole], width).ravel()] if whole else []
+    if last:
+        parts.append(pack_columns(matrix[:, whole:], last).ravel())
+    return np.concatenate(parts)
+
+
+def pad_vector(values: Array, lanes: int) -> Array:
+    """A per-channel vector with zeros up to a whole number of vectors."""
+    return np.pad(values.astype(np.float32, copy=False), (0, -values.size % lanes))
+
+
+@dataclass(frozen=True, eq=False)
+class PackedWeights:
+    """Weights packed at build time by ``pack_panels``."""
+
+    start: Ssa
+    column_bytes: int  # of one column's reduction
+
+    def panel(self, e: Emitter, column: Index) -> Ssa:
+        return e.offset(self.start, e.mul(column, self.column_bytes))
+
+    def step_bytes(self, e: Emitter, vectors: int) -> int:
+        return vectors * e.target.vector_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +67,7 @@ class Matrix:
 
 @dataclass(frozen=True, eq=False)
 class ScratchPanels:
-    """Panels of the columns from ``first`` on, packed into ``buffer``. Columns behind the last hold zeros or repeats."""
+    """Panels of the columns from ``first`` on, packed into ``buffer``; what is behind the last column is not used."""
 
     matrix: Matrix
     buffer: Ssa
@@ -73,8 +115,7 @@ class ScratchPanels:
         matrix, lanes = self.matrix, e.lanes_for("float")
         length, last = e.dim(matrix.length), e.sub(e.dim(matrix.columns), 1)
         lines = [
-            e.at(matrix.start, "float", e.mul(e.min(e.add(column, i), last), e.dim(matrix.right)))
-            for i in range(lanes)
+            e.at(matrix.start, "float", e.mul(e.min(e.add(column, i), last), e.dim(matrix.right))) for i in range(lanes)
         ]
         whole = e.mul(e.div(length, lanes), lanes)
         type = vector("float", lanes)
@@ -95,10 +136,6 @@ class ScratchPanels:
 def panel_bytes(matrix_length: Dim, width: int, panels: Dim) -> Dim:
     """Scratch for that many panels."""
     return matrix_length * (width * 4) * panels + SLACK_BYTES
-
-
-def panel_count(columns: Dim, width: int) -> Dim:
-    return ceildiv(columns, width)
 
 
 def transpose(e: Emitter, rows: Sequence[Ssa]) -> list[Ssa]:

@@ -32,7 +32,7 @@ class _Shape:
     group: Anchored
     pool: Pool
     image: Operand
-    strides: tuple[int, ...]  # of the image, in elements: h of no interest to tiles, w fixed
+    right: int  # from a pixel to the next, in elements
 
     @staticmethod
     def of(call: KernelCall) -> _Shape | str:
@@ -52,7 +52,7 @@ class _Shape:
         _, _, w, c = strides_of(image)
         if c != 1 or not isinstance(w, int) or not isinstance(image.type.shape[-1], int):
             return f"the channels of {image.type} do not lie side by side"
-        return _Shape(group, pool, image, (w, c))
+        return _Shape(group, pool, image, w)
 
 
 def _kind_problem(pool: Pool, image: Operand) -> str:
@@ -130,7 +130,7 @@ def _sweep(e: Emitter, found: _Shape, tactic: WindowTactic) -> Sweep:
     assert source is not None
     _, height, width, _ = found.image.type.shape
     outer, down, _, _ = strides_of(found.image)
-    image = Image(e.operand(source), height, width, channels, (outer, down, found.strides[0]))
+    image = Image(e.operand(source), height, width, channels, (outer, down, found.right))
     (kh, kw), (sh, sw), (dh, dw), (top, left, *_) = pool.kernel, pool.strides, pool.dilations, pool.pads
     geometry = Geometry((kh, kw), (sh, sw), (dh, dw), top, left)
     return Sweep(geometry, image, (n, h, w), tactic.pixels, tactic.rows, -inf if pool.kind == "max" else 0.0)

@@ -55,16 +55,19 @@ def tile_tactics(work: Work, target: CpuTarget) -> tuple[TileTactic, ...]:
 
 def _cut(work: Work, vectors: int, target: CpuTarget, panels_outer: bool) -> TileTactic:
     """Units whose weights stay in the second-level cache, and enough of them for the threads."""
-    n, h, w = work.numbers
+    _, h, w = work.numbers
     lanes = target.vector_bytes // 4
     pixels = min(most_pixels(vectors, target), h * w)
     panel_bytes = work.length * vectors * target.vector_bytes
     panels = max(1, min(-(-work.channels // (vectors * lanes)), target.l2_bytes // 2 // panel_bytes))
     everything = TileTactic(pixels, vectors, 1 << 20, panels, panels_outer, units_by_panel=True)
     blocks = Blocks(work.numbers, work.channels, lanes, everything)
-    wanted = min(_WANTED_UNITS, max(1, int(tile_cost_us(work, everything, target) / _UNIT_US)))
-    split = max(1, -(-wanted // blocks.panel_blocks) // n) if not blocks.is_flat else -(-wanted // blocks.panel_blocks)
+    panel_blocks, n = blocks.panel_blocks, work.numbers[0]
+    assert isinstance(panel_blocks, int)
     assert blocks.row_split is not None
+    wanted = min(_WANTED_UNITS, max(1, int(tile_cost_us(work, everything, target) / _UNIT_US)))
+    split = -(-wanted // panel_blocks)
+    split = split if blocks.is_flat else max(1, split // n)
     whole = blocks.row_split.count if blocks.is_flat else h
     return TileTactic(pixels, vectors, max(1, -(-whole // split)), panels, panels_outer, units_by_panel=True)
 
@@ -108,8 +111,9 @@ def _tile(work: Work, tactic: TileTactic, target: CpuTarget, pixels: int, vector
 def _around(work: Work, blocks: Blocks) -> float:
     """Clocks outside tiles: units, copies of padded rows, input read again for each block of panels."""
     n, h, w = work.numbers
-    units = blocks.units
+    units, panel_blocks = blocks.units, blocks.panel_blocks
     assert isinstance(units, int)
-    read_bytes = n * h * w * work.pixel_bytes * blocks.panel_blocks
+    assert isinstance(panel_blocks, int)
+    read_bytes = n * h * w * work.pixel_bytes * panel_blocks
     rate = _COPY_BYTES_PER_CLOCK if work.is_padded else 4 * _L3_BYTES_PER_CLOCK
     return units * _UNIT_CLOCKS + read_bytes / rate

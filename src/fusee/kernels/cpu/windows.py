@@ -168,9 +168,7 @@ class Sweep:
         found = self._static_tiles()
         if found is None:
             sizes = tuple(dict.fromkeys((self.pixels, max(1, self.pixels // 4), 1)))
-            over_cascade(
-                e, sizes, 0, e.dim(self.sizes[2]), lambda w, p: tiles(w, p, self.geometry.taps(0, p, None))
-            )
+            over_cascade(e, sizes, 0, e.dim(self.sizes[2]), lambda w, p: tiles(w, p, self.geometry.taps(0, p, None)))
             return
         for first, last, pixels, taps in found:
             over_cascade(e, (pixels,), first, last, lambda w, p, taps=taps: tiles(w, p, taps))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fusee.kernels.cpu.dense import DENSE_KERNELS
 from fusee.kernels.cpu.pointwise import Pointwise
-from fusee.kernels.kernel import Kernel
+from fusee.kernels.kernel import Backend, Kernel
 
-KERNELS: tuple[Kernel, ...] = (Pointwise(),)
+KERNELS: tuple[Kernel, ...] = (*DENSE_KERNELS, Pointwise())
+CPU = Backend("cpu", KERNELS)

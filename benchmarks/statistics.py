@@ -52,12 +52,6 @@ def geometric_mean(values: Iterable[float]) -> float:
     return exp(sum(logs) / len(logs))
 
 
-def percentile(times: Sequence[float], percent: float) -> float:
-    """The smallest time that at least ``percent`` per cent of the times do not exceed."""
-    ordered = sorted(times)
-    return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
-
-
 def difference(reference: Mapping[str, Array], outputs: Mapping[str, Array]) -> float:
     """The largest difference of any element, as a share of the range of its output in the reference.
 

@@ -2,6 +2,8 @@
 
 Pictures of one size serve networks of all sizes: convolution weights do not depend on it. Statistics taken here become
 those of BatchNormalization; without them a deep network of random weights saturates or forgets its input.
+
+All of it is f64, and statistics are rounded to ten bits: machines that sum in another order still get the same weights.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ def draw_pictures(random: np.random.Generator, count: int, edge: int) -> Array:
 
 
 def convolve(x: Array, filters: Array, stride: int, pad: int, groups: int) -> Array:
-    """Convolution of [N,C,H,W] with [O,C/groups,K,K]."""
+    """Convolution of f64 [N,C,H,W] with [O,C/groups,K,K]."""
     count, _, height, width = x.shape
     outputs, inputs, kernel, _ = filters.shape
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     rows, columns = ((edge + 2 * pad - kernel) // stride + 1 for edge in (height, width))
-    taps = filters.reshape(groups, outputs // groups, inputs, kernel, kernel)
-    total = np.zeros((count, groups, outputs // groups, rows * columns), np.float32)
+    taps = filters.astype(np.float64).reshape(groups, outputs // groups, inputs, kernel, kernel)
+    total = np.zeros((count, groups, outputs // groups, rows * columns))
     for i in range(kernel):
         for j in range(kernel):
             patch = _shifted(padded, i, j, rows, columns, stride).reshape(count, groups, inputs, -1)
@@ -76,7 +78,6 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
 
 
 def _rounded(x: Array) -> Array:
-    """To ten bits, so that weights are the same on machines that sum in another order."""
     mantissa, exponent = np.frexp(x)
     return np.ldexp(np.round(mantissa * 1024) / 1024, exponent).astype(np.float32)
 

@@ -70,7 +70,7 @@ class GraphWriter:
         Networks of depthwise convolutions and gates need larger ones: errors of their statistics multiply with depth.
         """
         x = self.input(name, (self.batch, 3, edge, edge))
-        return replace(x, sample=draw_pictures(self.random, PICTURES, sample_edge))
+        return replace(x, sample=draw_pictures(self.random, PICTURES, sample_edge).astype(np.float64))
 
     def weight(self, name: str, values: Array) -> str:
         """Stores a trained value as an initializer."""

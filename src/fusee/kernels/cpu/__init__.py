@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from fusee.kernels.cpu.dense import DENSE_KERNELS
+from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMatMul
+from fusee.kernels.cpu.nest_resize import TableResize
+from fusee.kernels.cpu.nest_windows import NestMaxPoolIndices, NestMaxUnpool, NestPool
 from fusee.kernels.cpu.pointwise import Pointwise
 from fusee.kernels.kernel import Backend, Kernel
 
-KERNELS: tuple[Kernel, ...] = (*DENSE_KERNELS, Pointwise())
+NESTS: tuple[Kernel, ...] = (
+    NestMatMul(),
+    NestConv(),
+    NestConvTranspose(),
+    NestPool(),
+    NestMaxPoolIndices(),
+    NestMaxUnpool(),
+    TableResize(),
+)
+KERNELS: tuple[Kernel, ...] = (*DENSE_KERNELS, Pointwise(), *NESTS)
 CPU = Backend("cpu", KERNELS)

@@ -35,10 +35,7 @@ def one_node(
     graph = helper.make_graph(
         [node],
         "one",
-        [
-            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for n, a in arrays.items()
-        ],
+        [helper.make_tensor_value_info(n, *i) for n, i in infos.items()],
         [onnx.ValueInfoProto(name=n) for n in results],
         [numpy_helper.from_array(a, n) for n, a in weights.items()],
     )

@@ -53,7 +53,8 @@ class Gelu(Unary):
     def function(self, x: Array) -> Any:
         if self.approximate:
             return 0.5 * x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)))
-        return 0.5 * x * (1 + erf(x / sqrt(2)))
+        wide = x.astype(np.float64)  # where 1 + erf cancels, f32 would keep few digits
+        return 0.5 * wide * (1 + erf(wide / sqrt(2)))
 
 
 @dataclass(frozen=True)

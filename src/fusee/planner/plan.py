@@ -29,6 +29,7 @@ from fusee.ir.text import print_op
 from fusee.kernels.kernel import Backend
 from fusee.ops.control import Bind
 from fusee.ops.elementwise import Elementwise
+from fusee.ops.shape import Concat, Expand, Reshape
 from fusee.planner.code import CodeBook
 from fusee.planner.control import call_kind
 from fusee.planner.draft import CONTROL, Drawer, Drawing, HostDraft, KernelDraft
@@ -201,13 +202,21 @@ def _symbols_of(drawing: Drawing) -> frozenset[str]:
 
 
 def assumed_equal(graph: Graph) -> list[tuple[Dim, Dim]]:
-    """Pairs of different sizes that elementwise nodes combine as if they were equal."""
-    pairs: dict[tuple[Dim, Dim], None] = {}
-    for node in _all_nodes(graph):
-        if isinstance(node.op, Elementwise):
-            for operand in node.operands:
-                pairs.update(dict.fromkeys(_differing(operand.type.shape, node.types[0].shape)))
-    return list(pairs)
+    """Pairs of different sizes that nodes combine as if they were equal; were they not, memory would be overrun."""
+    pairs = [pair for node in _all_nodes(graph) for pair in _assumed_by(node)]
+    return [(a, b) for a, b in dict.fromkeys(pairs) if not (isinstance(a, int) and isinstance(b, int))]
+
+
+def _assumed_by(node: Node) -> list[tuple[Dim, Dim]]:
+    result = node.types[0]
+    if isinstance(node.op, Reshape):
+        return [(x.type.size, result.size) for x in node.operands if x.type.size != result.size]
+    if isinstance(node.op, Concat):
+        pairs = [(n, m) for x in node.operands for n, m in zip(x.type.shape, node.operands[0].type.shape, strict=True)]
+        return [(n, m) for i, (n, m) in enumerate(pairs) if i % result.rank != node.op.axis and n != m]
+    if isinstance(node.op, (Elementwise, Expand)):
+        return [pair for x in node.operands for pair in _differing(x.type.shape, result.shape)]
+    return []
 
 
 def _all_nodes(graph: Graph) -> list[Node]:
@@ -221,6 +230,4 @@ def _all_nodes(graph: Graph) -> list[Node]:
 
 def _differing(shape: Shape, result: Shape) -> list[tuple[Dim, Dim]]:
     aligned = zip(reversed(shape), reversed(result), strict=False)
-    return [(a, b) for a, b in aligned if a not in (1, b) and not (isinstance(a, int) and isinstance(b, int))]
-
-
+    return [(a, b) for a, b in aligned if a not in (1, b)]

@@ -36,6 +36,7 @@ REFUSED: dict[str, str] = {
     "Adagrad": _TRAINING,
     "Adam": _TRAINING,
     "Momentum": _TRAINING,
+    "Binarizer": _TREES,
     "FeatureVectorizer": _TREES,
     "Imputer": _TREES,
     "LinearClassifier": _TREES,

@@ -81,6 +81,10 @@ def test_an_op_prints_with_its_attributes():
 
 WRONG = (
     ("graph f(%x: f32[2])\n %0 = twise(%x)", "line 2: unknown op 'twise': expected twice, in '%0 = twise(%x)'"),
+    (
+        "graph f(%x: f32[2])\n %x = twice(%x)\n return %x",
+        "line 2: %x is defined twice, in '%x = twice(%x)'",
+    ),
     ("graph f(%x: f32[2]) return %y", "line 1: %y is used before it is defined, got ''"),
     (
         "graph f(%x: f32[2])\n %0 = twice(%x) : f32[3]\n return %0",

@@ -9,7 +9,13 @@ from passes.rewriting import check_declines, check_rewrite
 
 FIRING = (
     ("cast-to-same", "%x: f32[2]", "%0 = cast(%x) {to=f32}", "", "%x"),
-    ("cast-there-and-back", "%x: f16[2]", "%0 = cast(%x) {to=f32}\n%1 = cast(%0) {to=bf16}", "%0 = cast(%x) {to=bf16}", "%0"),
+    (
+        "cast-there-and-back",
+        "%x: f16[2]",
+        "%0 = cast(%x) {to=f32}\n%1 = cast(%0) {to=bf16}",
+        "%0 = cast(%x) {to=bf16}",
+        "%0",
+    ),
     ("reshape-to-same", "%x: f32[N,3]", "%0 = reshape(%x) {shape=(N, 3)}", "", "%x"),
     (
         "reshape-of-reshape",
@@ -159,7 +165,8 @@ DECLINING = (
     ),
     (
         "quantize-of-dequantize at Quantize: the scales or zero points differ",
-        "graph f(%x: i8[5]) %s = const {value=0.5} : f32[] %z = const {value=3} : i8[] %t = const {value=0.25} : f32[] "
+        "graph f(%x: i8[5]) %s = const {value=0.5} : f32[] %z = const {value=3} : i8[] "
+        "%t = const {value=0.25} : f32[] "
         "%0 = dequantize(%x, %s, %z) {axis=none} %1 = quantize(%0, %t, %z) {to=i8, axis=none} return %1",
     ),
 )

@@ -307,6 +307,8 @@ class _Parser:
             self.wrong(f"{kind} gives {found}, but its line says {', '.join(map(str, types))}")
         if len(results) != len(names):
             self.wrong(f"{kind} has {len(results)} results, but its line names {len(names)}")
+        if again := [n for n in names if n in values]:
+            self.wrong(f"%{again[0]} is defined twice")
         values |= dict(zip(names, results, strict=True))
 
     def apply(self, op: Op, operands: list[Value]) -> tuple[Value, ...]:

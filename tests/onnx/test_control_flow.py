@@ -89,6 +89,21 @@ def test_if_names_the_sizes_on_which_branches_differ() -> None:
     assert result.op.defined_symbols() == result.type.symbols()
 
 
+def test_a_conditional_squeeze_is_taken_to_squeeze() -> None:
+    squeezed = body([node("Squeeze", ["x", "axis"], ["t"])], [], ["t"], {"axis": np.array([1])})
+    kept = body([node("Identity", ["x"], ["e"])], [], ["e"])
+    nodes = [
+        node("Shape", ["x"], ["shape"], start=1, end=2),
+        node("Equal", ["shape", "one"], ["c"]),
+        node("If", ["c"], ["y"], then_branch=squeezed, else_branch=kept),
+    ]
+    graph = imported(nodes, {"x": X}, constants={"one": np.array([1])}, shapes={"x": ["N", "M"]})
+    assert str(graph.outputs[0].type) == "f32[N]"
+    np.testing.assert_array_equal(run(graph, {"x": X[:, :1]})["y"], X[:, 0])
+    with pytest.raises(ValueError, match="cannot reshape"):
+        run(graph, {"x": X})
+
+
 def test_if_refuses_branches_of_different_rank() -> None:
     flat = body([node("Flatten", ["x"], ["t"], axis=0)], [], ["t"])
     deep = body([node("Unsqueeze", ["x", "axis"], ["e"])], [], ["e"], {"axis": np.array([0])})

@@ -46,14 +46,38 @@ def lower_if(call: OnnxCall) -> tuple[Value, ...]:
         raise ModelError(f"{call.where}: the condition is {condition.type}; expected one bool")
     known = call.host.known_dims(condition)
     if known is not None and isinstance(known[0], int):
-        taken, captures = call.subgraph(call.graph("then_branch" if known[0] else "else_branch"), ())
-        return taken.replace(dict(zip(taken.inputs, captures, strict=True))).outputs
+        return _inlined(*call.subgraph(call.graph("then_branch" if known[0] else "else_branch"), ()))
     then, then_captures = call.subgraph(call.graph("then_branch"), ())
     otherwise, else_captures = call.subgraph(call.graph("else_branch"), ())
+    for shaped, own, plain, others in (
+        (then, then_captures, otherwise, else_captures),
+        (otherwise, else_captures, then, then_captures),
+    ):
+        if known is not None and _is_view_of(shaped, own, plain, others):
+            return _inlined(shaped, own)
     captures = tuple(dict.fromkeys((*then_captures, *else_captures)))
     then, otherwise = _taking(then, then_captures, captures), _taking(otherwise, else_captures, captures)
     types, defines = _branch_types(call, then, otherwise)
     return If(then, otherwise, types, defines).apply(scalar(condition, call.loc), *captures, loc=call.loc)
+
+
+def _inlined(graph: Graph, captures: Sequence[Value]) -> tuple[Value, ...]:
+    return graph.replace(dict(zip(graph.inputs, captures, strict=True))).outputs
+
+
+def _is_view_of(shaped: Graph, own: Sequence[Value], plain: Graph, others: Sequence[Value]) -> bool:
+    """Whether one branch gives an outer value with fewer axes, and the other branch that value as it is.
+
+    So exporters write a squeeze of an axis whose size they do not know. The rank must be known, so the axis is taken
+    to be squeezed: if its size is not 1, the reshape does not fit and the run stops.
+    """
+    if len(shaped.outputs) != 1 or len(plain.outputs) != 1:
+        return False
+    view, whole = shaped.outputs[0], plain.outputs[0]
+    if not isinstance(view.op, Reshape) or view.type.rank >= whole.type.rank:
+        return False
+    outer = {**dict(zip(shaped.inputs, own, strict=True)), **dict(zip(plain.inputs, others, strict=True))}
+    return whole in outer and outer.get(view.operands[0]) == outer[whole]
 
 
 def _taking(graph: Graph, own: Sequence[Value], all_captures: Sequence[Value]) -> Graph:

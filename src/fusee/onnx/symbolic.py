@@ -8,14 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from fusee.base.dims import Dim, dim_max, dim_min, equal, floordiv, less, mod, select
+from fusee.base.dims import Dim, dim_max, dim_min, equal, floordiv, is_nonnegative, less, mod, select
 from fusee.base.types import Array, DType
 from fusee.ir.graph import Const, Op, Value
-from fusee.ops.binary import Add, Div, Equal, Less, Max, Min, Mod, Mul, Sub, Where
-from fusee.ops.elementwise import Cast, Neg
+from fusee.ops.binary import (
+    Add,
+    And,
+    Div,
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Max,
+    Min,
+    Mod,
+    Mul,
+    Or,
+    Sub,
+    Where,
+)
+from fusee.ops.control import After
+from fusee.ops.elementwise import Cast, Neg, Not
 from fusee.ops.index import Gather
 from fusee.ops.reduce import Reduce
-from fusee.ops.shape import Concat, DimsTensor, Expand, Reshape, Slice, Transpose
+from fusee.ops.shape import Concat, DimsTensor, Expand, Full, Reshape, Slice, Transpose
 
 MAX_ELEMENTS = 64  # shape arithmetic is about shapes; larger tensors are data
 
@@ -31,8 +48,24 @@ def _elementwise(function: Callable[..., Dim]) -> Callable[..., Array]:
     return apply
 
 
+def _quotient(a: Dim, b: Dim) -> Dim:
+    """Division that rounds towards 0, by a positive number."""
+    if is_nonnegative(a):
+        return floordiv(a, b)
+    return select(less(a, 0), 0 - floordiv(0 - a, b), floordiv(a, b))
+
+
+def _negated(a: Dim) -> Dim:
+    return 1 - a
+
+
+_AS_BOOL = _elementwise(lambda a: _negated(equal(a, 0)))
+
+
 def _cast(op: Op, x: Array) -> Array | None:
-    return x if isinstance(op, Cast) and op.to.is_integer else None
+    if not isinstance(op, Cast) or not (op.to.is_integer or op.to is DType.BOOL):
+        return None
+    return _AS_BOOL(op, x) if op.to is DType.BOOL else x
 
 
 def _reduce(op: Op, x: Array) -> Array | None:
@@ -48,7 +81,9 @@ def _gather(op: Op, x: Array, indices: Array) -> Array | None:
     return np.asarray(np.take(x, indices.astype(np.int64), axis=op.axis), object)
 
 
-def _reference(op: Op, *operands: Array) -> Array:
+def _reference(op: Op, *operands: Array) -> Array | None:
+    if op.symbols():
+        return None
     return np.asarray(op.compute(*operands)[0], object)
 
 
@@ -57,13 +92,19 @@ RULES: dict[type[Op], Callable[..., Array | None]] = {
     Add: _elementwise(lambda a, b: a + b),
     Sub: _elementwise(lambda a, b: a - b),
     Mul: _elementwise(lambda a, b: a * b),
-    Div: _elementwise(floordiv),
+    Div: _elementwise(_quotient),
     Mod: _elementwise(mod),
     Min: _elementwise(dim_min),
     Max: _elementwise(dim_max),
     Neg: _elementwise(lambda a: 0 - a),
     Equal: _elementwise(equal),
     Less: _elementwise(less),
+    Greater: _elementwise(lambda a, b: less(b, a)),
+    LessOrEqual: _elementwise(lambda a, b: _negated(less(b, a))),
+    GreaterOrEqual: _elementwise(lambda a, b: _negated(less(a, b))),
+    Not: _elementwise(_negated),
+    And: _elementwise(lambda a, b: a * b),
+    Or: _elementwise(dim_max),
     Where: _elementwise(select),
     Cast: _cast,
     Reduce: _reduce,
@@ -73,6 +114,7 @@ RULES: dict[type[Op], Callable[..., Array | None]] = {
     Reshape: _reference,
     Transpose: _reference,
     Expand: _reference,
+    Full: _reference,
 }
 
 
@@ -112,6 +154,8 @@ class SymbolicContents:
             elements = np.empty(len(op.elements), object)
             elements[:] = op.elements
             return elements
+        if isinstance(op, After):
+            return self.array(value.operands[0])
         rule = RULES.get(type(op))
         if rule is None:
             return None

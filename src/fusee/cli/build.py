@@ -83,7 +83,8 @@ def show(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: P
     """The summary for people."""
     memory = memory_report(artifact, sizes)
     steps = step_counts(artifact.plan)
-    native = f"{steps['native']} compiled" + "".join(f", {n} {kind}" for kind, n in steps.items() if n and kind != "native")
+    others = "".join(f", {n} {kind}" for kind, n in steps.items() if n and kind != "native")
+    native = f"{steps['native']} compiled{others}"
     at = ", ".join(f"{name}={size}" for name, size in sizes.items())
     fired = ", ".join(f"{name} {n}" for name, n in list(_fired(report).items())[:8])
     kernels = ", ".join(f"{name} {n}" for name, n in kernel_counts(artifact.plan).items())

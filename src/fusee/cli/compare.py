@@ -11,7 +11,7 @@ import typer
 
 from fusee.base.errors import RequestError
 from fusee.base.types import Array
-from fusee.build import BuildOptions, build_artifact, bisect
+from fusee.build import BuildOptions, bisect, build_artifact
 from fusee.cli.arguments import AsJson, Shapes, parse_shapes
 from fusee.cli.output import console, print_json, stages
 from fusee.onnx.importer import import_model
@@ -28,7 +28,7 @@ def command(
     blame: Annotated[bool, typer.Option("--bisect", help="Find the pass or kernel to blame for a difference.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a model in Fusee, its reference interpreter and ONNX Runtime on the same inputs. Exit code 1 if they differ."""
+    """Run a model in Fusee, its reference interpreter and ONNX Runtime on the same inputs; exit code 1 if they differ."""
     sizes = parse_shapes(shapes)
     options = BuildOptions(shapes=sizes, seed=seed, samples=samples)
     with stages(f"building {model.name}", as_json) as progress:
@@ -81,4 +81,5 @@ def onnxruntime_outputs(model: Path, feeds: dict[str, Array]) -> dict[str, Array
     except Exception as err:  # ONNX Runtime's own errors share no base but Exception
         raise RequestError(f"{model}: ONNX Runtime does not load it: {err}") from None
     names = [o.name for o in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    found = session.run(names, dict(feeds))
+    return {name: np.asarray(array) for name, array in zip(names, found, strict=True)}

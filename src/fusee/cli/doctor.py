@@ -54,7 +54,9 @@ def _version(package: str) -> str | None:
 
 
 def _problems(cpu: CpuTarget, packages: dict[str, str | None]) -> list[str]:
-    found = [f"{name} is not installed: it is needed for {use}" for name, use in PACKAGES.items() if use == "everything"]
+    found = [
+        f"{name} is not installed: it is needed for {use}" for name, use in PACKAGES.items() if use == "everything"
+    ]
     found = [text for text in found if packages[text.split()[0]] is None]
     if missing := sorted(cpu.lacks(AVX2)):
         found.append(f"the CPU lacks {', '.join(missing)}; engines need at least AVX2, FMA and F16C")
@@ -64,7 +66,9 @@ def _problems(cpu: CpuTarget, packages: dict[str, str | None]) -> list[str]:
 
 
 def _show(cpu: CpuTarget, packages: dict[str, str | None], problems: list[str]) -> None:
-    caches = ", ".join(f"L{i} {size >> 10} KiB" for i, size in ((1, cpu.l1_bytes), (2, cpu.l2_bytes), (3, cpu.l3_bytes)))
+    caches = ", ".join(
+        f"L{i} {size >> 10} KiB" for i, size in ((1, cpu.l1_bytes), (2, cpu.l2_bytes), (3, cpu.l3_bytes))
+    )
     level = "AVX-512" if cpu.features >= AVX512 else "AVX2" if cpu.features >= AVX2 else "none that Fusee uses"
     facts = {"CPU": cpu.model, "cores": cpu.cores, "caches": caches, "vectors": level}
     console.print(facts_table(facts, "Machine"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ def facts_table(facts: Mapping[str, object], title: str = "") -> Table:
 
 
 @contextmanager
-def stages(title: str, quiet: bool) -> Iterator[Any]:
+def stages(title: str, quiet: bool) -> Generator[Any]:
     """A callable ``(stage, share done)`` for a long piece of work: a bar with an ETA, or a line per stage in a log."""
     if quiet:
         yield lambda _stage, _share: None

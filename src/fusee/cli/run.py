@@ -19,7 +19,7 @@ def command(
     model: Model,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", help="file.npz, name=file.npy, name=image.jpg, or image.jpg alone.", metavar="FILE"),
+        typer.Option("--input", "-i", help="file.npz, name=file.npy, name=image.jpg, or image.jpg.", metavar="FILE"),
     ] = None,
     shapes: Shapes = "",
     resize: Annotated[str, typer.Option(help="Images: stretch, crop or fit.")] = "stretch",
@@ -60,9 +60,7 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise RequestError(f"{text!r}: expected numbers separated by commas, such as 0.485,0.456,0.406") from None
 
 
-def read_inputs(
-    plan: Plan, given: list[str], shapes: dict[str, tuple[int, ...]], picture: Picture
-) -> dict[str, Array]:
+def read_inputs(plan: Plan, given: list[str], shapes: dict[str, tuple[int, ...]], picture: Picture) -> dict[str, Array]:
     """The inputs of a run from files; those not given are refused. Raises RequestError."""
     known = {i.name: i for i in plan.inputs}
     feeds: dict[str, Array] = {}
@@ -91,9 +89,7 @@ def _only(known: dict[str, PlanInput], text: str) -> str:
     return next(iter(known))
 
 
-def _read(
-    path: Path, item: PlanInput, plan: Plan, shapes: dict[str, tuple[int, ...]], picture: Picture
-) -> Array:
+def _read(path: Path, item: PlanInput, plan: Plan, shapes: dict[str, tuple[int, ...]], picture: Picture) -> Array:
     if path.suffix == ".npy":
         return np.load(path, allow_pickle=False)
     from fusee.cli.images import ImageOptions, read_image
@@ -139,4 +135,3 @@ def _show(name: str, array: Array, top: int, labels: list[str]) -> None:
         for row in _rows(array):
             found = ", ".join(f"{i} {_label(i, labels)} {row[i]:.5g}".replace("  ", " ") for i in _largest(row, top))
             console.print(f"  top {top}: {found}", markup=False)
-

@@ -23,19 +23,16 @@ from fusee.runtime.engine import Engine, load
 from fusee.runtime.profile import StepTime
 
 # trtexec's options that change nothing here, and why; each use is reported.
-PRECISION = ("fp16", "bf16", "int8", "fp8", "int4", "best")
-WITHOUT_EFFECT = {
-    **dict.fromkeys(PRECISION, "permits a lower precision; this engine computes in the model's own types"),
-    **dict.fromkeys(("noTF32", "stronglyTyped", "sparsity"), "there is no TF32 or sparsity on a CPU"),
-    **dict.fromkeys(
-        ("useCudaGraph", "noCudaGraph", "useSpinWait", "noSpinWait", "noDataTransfers", "exposeDMA", "useManagedMemory"),
-        "is about GPUs",
-    ),
-    **dict.fromkeys(("memPoolSize", "builderOptimizationLevel", "maxTactics", "avgTiming", "tacticSources"), "is TensorRT's"),
-    **dict.fromkeys(("timingCacheFile", "noBuilderCache", "maxAuxStreams", "preview", "device", "tempdir"), "is TensorRT's"),
-    **dict.fromkeys(("profilingVerbosity", "separateProfileRun", "allocationStrategy", "skipInference"), "is TensorRT's"),
-    **dict.fromkeys(("minShapes", "maxShapes"), "is not needed: an engine runs at any shape"),
+REASONS = {
+    "permits a lower precision; this engine computes in the model's own types": "fp16 bf16 int8 fp8 int4 best",
+    "has no meaning on a CPU": "noTF32 stronglyTyped sparsity useCudaGraph noCudaGraph useSpinWait noSpinWait "
+    "noDataTransfers includeDataTransfers exposeDMA useManagedMemory device",
+    "is TensorRT's own": "memPoolSize builderOptimizationLevel maxTactics avgTiming tacticSources timingCacheFile "
+    "noBuilderCache maxAuxStreams preview tempdir profilingVerbosity separateProfileRun allocationStrategy "
+    "skipInference",
+    "is not needed: an engine runs at any shape": "minShapes maxShapes",
 }
+WITHOUT_EFFECT = {option: reason for reason, options in REASONS.items() for option in options.split()}
 
 
 @dataclass(frozen=True)
@@ -183,9 +180,7 @@ def _loaded(engine: Engine, text: str, sizes: dict[str, int]) -> dict[str, Array
     return feeds
 
 
-def _report(
-    options: Execution, engine: Engine, trace: Trace, outputs: dict[str, Array], steps: list[StepTime]
-) -> None:
+def _report(options: Execution, engine: Engine, trace: Trace, outputs: dict[str, Array], steps: list[StepTime]) -> None:
     layers = [{"Name": _layer_name(s), "LayerType": s.op.split("(")[0], "TacticName": s.kernel} for s in steps]
     info = {"Layers": layers, "I/O Tensors": [*[i.name for i in engine.inputs], *[o.name for o in engine.outputs]]}
     if options.dump_profile:

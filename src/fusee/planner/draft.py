@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,8 +30,8 @@ class KernelDraft:
     choice: Choice
     launch: Launch
     pointers: tuple[Location, ...]
-    reads: tuple[Storage, ...]
-    writes: tuple[Storage, ...]
+    reads: tuple[Location, ...]
+    writes: tuple[Location, ...]
     overwrites: tuple[Storage, ...] = ()  # storages that the result may take over
 
 
@@ -45,12 +44,12 @@ class HostDraft:
     results: tuple[tuple[Location, TensorType], ...]
 
     @property
-    def reads(self) -> tuple[Storage, ...]:
-        return tuple(x.storage for x, _ in self.operands)
+    def reads(self) -> tuple[Location, ...]:
+        return tuple(x for x, _ in self.operands)
 
     @property
-    def writes(self) -> tuple[Storage, ...]:
-        return tuple(x.storage for x, _ in self.results)
+    def writes(self) -> tuple[Location, ...]:
+        return tuple(x for x, _ in self.results)
 
 
 Draft = KernelDraft | HostDraft
@@ -82,7 +81,6 @@ class Drawer:
         self.drawing = Drawing(self.graph)
         self.users = users_of(self.graph)
         self.parts = concat_parts(self.graph, self._accepts_part)
-        self.claimed = {part.concat for part in self.parts.values()}
         self.output_storage = self._claim_outputs()
         self.constants: dict[Node, Location] = {}
 
@@ -114,13 +112,23 @@ class Drawer:
         self._copy(value.node, found, place, value.type)
 
     def _node(self, node: Node) -> None:
-        handler = next((h for op, h in _HANDLERS if isinstance(node.op, op)), None)
-        if handler is not None:
-            handler(self, node)
-        elif node.op.on_host:
-            self._host(node)
-        else:
-            self._kernel(node)
+        match node.op:
+            case Const():
+                self._at(node.results[0])
+            case Reshape() | After() | Bind():
+                self._alias(node)
+            case Slice():
+                self._slice(node)
+            case Concat():
+                self._concat(node)
+            case DimsTensor():
+                self.drawing.dims.append((self._place(node.results[0]), node.types[0], node.op.elements))
+            case If() | Loop() | Scan():
+                self._host(node)
+            case _ if node.op.on_host:
+                self._host(node)
+            case _:
+                self._kernel(node)
 
     def _at(self, value: Value) -> Location:
         if value not in self.drawing.where and isinstance(value.op, Const):
@@ -144,9 +152,6 @@ class Drawer:
         shape = part.concat.type.shape
         starts = tuple(part.start if axis == part.axis else 0 for axis in range(len(shape)))
         return window(self._place(part.concat), shape, starts, kind.shape, kind.dtype.itemsize_bytes)
-
-    def _constant_node(self, node: Node) -> None:
-        self._at(node.results[0])
 
     def _alias(self, node: Node) -> None:
         source = node.operands[0]
@@ -177,9 +182,9 @@ class Drawer:
         return all(self._chooses(self._call(u, {value: view.strides})) for u in self.users[value])
 
     def _concat(self, node: Node) -> None:
+        """Copy the operands that were not computed in place."""
         whole = node.results[0]
-        if whole not in self.claimed:
-            return self._kernel(node)
+        self._place(whole)
         start: Dim = 0
         for value in node.operands:
             part = self.parts.get(value)
@@ -187,12 +192,6 @@ class Drawer:
                 spot = self._window(Part(whole, start, _concat_axis(node.op)), value.type)
                 self._copy(node, self._at(value), spot, value.type)
             start = start + value.type.shape[_concat_axis(node.op)]
-        return None
-
-    def _dims(self, node: Node) -> None:
-        value, op = node.results[0], node.op
-        if isinstance(op, DimsTensor):
-            self.drawing.dims.append((self._place(value), value.type, op.elements))
 
     def _host(self, node: Node) -> None:
         operands = tuple((self._contiguous(v), v.type) for v in node.operands)
@@ -252,7 +251,9 @@ class Drawer:
         operands = tuple(self._contiguous(v) for v in node.operands)
         if self._try(node, operands, results):
             return None
-        dense = tuple(_fresh(v.type) if x.strides is not None else x for v, x in zip(node.results, results, strict=True))
+        dense = tuple(
+            _fresh(v.type) if x.strides is not None else x for v, x in zip(node.results, results, strict=True)
+        )
         if not self._try(node, operands, dense):
             if node.op.host_fallback:
                 return self._host(node)
@@ -263,9 +264,7 @@ class Drawer:
         return None
 
     def _try(self, node: Node, operands: tuple[Location, ...], results: tuple[Location, ...]) -> bool:
-        given = tuple(
-            Operand(v.type, x.strides, const_array(v)) for v, x in zip(node.operands, operands, strict=True)
-        )
+        given = tuple(Operand(v.type, x.strides, const_array(v)) for v, x in zip(node.operands, operands, strict=True))
         made = tuple(Operand(v.type, x.strides) for v, x in zip(node.results, results, strict=True))
         call = KernelCall(node.op, given, made, self.target)
         if not self._chooses(call):
@@ -311,8 +310,8 @@ def _launch_draft(
     over: tuple[Storage, ...],
 ) -> KernelDraft:
     taken = [(p.place, places[p.place][p.index]) for p in launch.pointers]
-    reads = tuple(x.storage for place, x in taken if place in (Place.OPERAND, Place.CONSTANT))
-    writes = tuple(x.storage for place, x in taken if place in (Place.RESULT, Place.TEMP))
+    reads = tuple(x for place, x in taken if place in (Place.OPERAND, Place.CONSTANT))
+    writes = tuple(x for place, x in taken if place in (Place.RESULT, Place.TEMP))
     single = over if len(code.launches) == 1 else ()
     return KernelDraft(node, choice, launch, tuple(x for _, x in taken), reads, writes, single)
 
@@ -329,13 +328,3 @@ def _concat_axis(op: Op) -> int:
     if not isinstance(op, Concat):
         raise InternalError(f"{type(op).__name__} is not a concatenation")
     return op.axis
-
-
-_HANDLERS: tuple[tuple[type[Op] | tuple[type[Op], ...], Callable[[Drawer, Node], None]], ...] = (
-    (Const, Drawer._constant_node),
-    ((Reshape, After, Bind), Drawer._alias),
-    (Slice, Drawer._slice),
-    (Concat, Drawer._concat),
-    (DimsTensor, Drawer._dims),
-    (CONTROL, Drawer._host),
-)

@@ -48,7 +48,7 @@ def merge_in_place(steps: Sequence[Draft]) -> None:
     for i, step in enumerate(steps):
         if not isinstance(step, KernelDraft) or not step.overwrites:
             continue
-        result = step.writes[0].root()
+        result = step.writes[0].storage.root()
         if result.space is not Space.ARENA or first_write.get(result) != i:
             continue
         for operand in (s.root() for s in step.overwrites):
@@ -59,25 +59,30 @@ def merge_in_place(steps: Sequence[Draft]) -> None:
 
 
 def _last_touch(steps: Sequence[Draft]) -> dict[Storage, int]:
-    return {s.root(): i for i, step in enumerate(steps) for s in (*step.reads, *step.writes)}
+    return {x.storage.root(): i for i, step in enumerate(steps) for x in (*step.reads, *step.writes)}
 
 
 def _first_write(steps: Sequence[Draft]) -> dict[Storage, int]:
     found: dict[Storage, int] = {}
     for i, step in enumerate(steps):
-        for storage in step.writes:
-            found.setdefault(storage.root(), i)
+        for place in step.writes:
+            found.setdefault(place.storage.root(), i)
     return found
 
 
 def barriers(steps: Sequence[Draft]) -> list[bool]:
-    """For each step, whether it touches what a step since the last barrier wrote, or writes what one read."""
+    """For each step, whether it touches what a step since the last barrier wrote, or writes what one read.
+
+    Steps that write at different places of one storage write different parts of a concatenation: they do not meet.
+    """
     waits: list[bool] = []
     read: set[Storage] = set()
-    written: set[Storage] = set()
+    written: set[tuple[Storage, Dim]] = set()
     for step in steps:
-        reads, writes = {s.root() for s in step.reads}, {s.root() for s in step.writes}
-        must = not isinstance(step, KernelDraft) or bool((reads | writes) & written or writes & read)
+        reads = {x.storage.root() for x in step.reads}
+        writes = {(x.storage.root(), x.offset_bytes) for x in step.writes}
+        after_write = bool(reads & {s for s, _ in written} or writes & written)
+        must = not isinstance(step, KernelDraft) or after_write or bool({s for s, _ in writes} & read)
         if must:
             read, written = set(), set()
         waits.append(must)
@@ -95,7 +100,7 @@ def lifetimes(steps: Sequence[Draft], waits: Sequence[bool], early: Sequence[Sto
             group_start[i], group_end[i] = start, end - 1
     found: dict[Storage, Lifetime] = {s.root(): Lifetime(0, 0) for s in early if s.space in ARENA}
     for i, step in enumerate(steps):
-        for storage in (s.root() for s in (*step.reads, *step.writes)):
+        for storage in (x.storage.root() for x in (*step.reads, *step.writes)):
             if storage.space not in ARENA:
                 continue
             life = found.setdefault(storage, Lifetime(group_start[i], group_end[i]))

@@ -155,7 +155,7 @@ def placed(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], tuple[int | N
     sizes: list[int | None] = []
     for phase in range(count):
         members = [i for i, b in enumerate(buffers) if b.phase == phase]
-        lives = [Lifetime(b.size_bytes, b.first, b.last) for i in members if _is_fixed(b := buffers[i])]
+        lives = [life for i in members if (life := _lifetime(buffers[i])) is not None]
         if len(lives) < len(members):
             sizes.append(None)
             continue
@@ -166,8 +166,10 @@ def placed(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], tuple[int | N
     return tuple(done), tuple(sizes)
 
 
-def _is_fixed(buffer: Buffer) -> bool:
-    return isinstance(buffer.size_bytes, int)
+def _lifetime(buffer: Buffer) -> Lifetime | None:
+    """What to place; None when the size has names."""
+    size_bytes = buffer.size_bytes
+    return Lifetime(size_bytes, buffer.first, buffer.last) if isinstance(size_bytes, int) else None
 
 
 def phases(drawing: Drawing) -> dict[str, int]:

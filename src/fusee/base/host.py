@@ -17,6 +17,7 @@ from fusee.base.host_detection import DETECTION_FUNCTIONS
 from fusee.base.host_linear import LINEAR_FUNCTIONS
 from fusee.base.host_pool import POOL_FUNCTIONS
 from fusee.base.host_recurrent import RECURRENT_FUNCTIONS
+from fusee.base.host_reduce import REDUCE_FUNCTIONS
 from fusee.base.host_resize import RESIZE_FUNCTIONS
 from fusee.base.host_signal import SIGNAL_FUNCTIONS
 from fusee.base.host_vision import VISION_FUNCTIONS
@@ -112,6 +113,7 @@ FUNCTIONS: dict[str, HostFunction] = {
     "bernoulli": bernoulli,
     "multinomial": multinomial,
     **DETECTION_FUNCTIONS,
+    **REDUCE_FUNCTIONS,
     **LINEAR_FUNCTIONS,
     **CONV_FUNCTIONS,
     **POOL_FUNCTIONS,

@@ -10,7 +10,8 @@ import numpy as np
 
 from fusee.base.errors import ShapeError
 from fusee.base.types import BOOL, F32, F64, Array, DType, TensorType
-from fusee.ops.element import Elementwise, on_each, widened
+from fusee.base.widening import widened
+from fusee.ops.element import Elementwise, on_each
 
 E8M0 = DType.F8E8M0FNU
 _E8M0_INFINITE = 0xFF  # the exponent field of an f32 that is no number, and e8m0's NaN

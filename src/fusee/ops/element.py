@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fusee.base.errors import InternalError, ShapeError
 from fusee.base.types import BOOL, Array, DType, TensorType, broadcast
+from fusee.base.widening import computed, kept
 from fusee.ir.graph import Op, Sample
 from fusee.ops.check import need_same_dtype
 
@@ -20,25 +20,6 @@ SIGNED: tuple[DType, ...] = tuple(t for t in DType if t.is_signed)
 NUMBERS: tuple[DType, ...] = FLOATS + INTEGERS
 
 FLOAT_SAMPLES = ("f32[3,17]", "f64[5]", "f16[33]", "bf16[2,9]")
-
-
-def working_dtype(dtype: DType) -> np.dtype[Any]:
-    """What a reference computes in: f32 for narrower floats, i32 for integers of less than a byte."""
-    if dtype.is_float and dtype.itemsize_bytes < 4:
-        return np.dtype(np.float32)
-    return np.dtype(np.int32) if dtype.is_integer and dtype.bits < 8 else dtype.numpy
-
-
-def widened(x: Array) -> Array:
-    """The array in the type that references compute in."""
-    return x.astype(working_dtype(DType.of(x.dtype)), copy=False)
-
-
-def computed(function: Callable[..., Any], result: DType, *operands: Array) -> Array:
-    """The function of the widened operands, rounded once to the result's type; overflow and NaN are values."""
-    with np.errstate(all="ignore"):
-        found = np.asarray(function(*[widened(x) for x in operands]))
-        return found.astype(result.numpy, copy=False)
 
 
 def on_each(op: Op, *types: str) -> tuple[Sample, ...]:
@@ -78,7 +59,7 @@ class Unary(Elementwise):
         return x
 
     def reference(self, x: Array) -> Array:
-        return computed(self.function, DType.of(x.dtype), x)
+        return kept(self.function, x)
 
     def function(self, x: Array) -> Any:
         """The result on the whole array, in the type that references compute in."""

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-
+from fusee.base import host_reduce
 from fusee.base.dims import Dim
 from fusee.base.errors import ShapeError
-from fusee.base.types import Array, DType, TensorType
+from fusee.base.types import Array, TensorType
 from fusee.ir.graph import Op
 from fusee.ops.check import need_axis
-from fusee.ops.element import computed, on_each
+from fusee.ops.element import on_each
 
 
 def _need_float(x: TensorType) -> None:
     if not x.dtype.is_float:
         raise ShapeError(f"the operand is {x}; it must be a float")
-
-
-def _total(x: Array, axes: tuple[int, ...] | int) -> Array:
-    """A sum kept in f64, so that the reference does not depend on the order."""
-    return np.asarray(np.sum(x, axes, np.float64, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -33,17 +28,15 @@ class Softmax(Op):
 
     axis: int
 
+    host_fallback: ClassVar[str] = "softmax"
+
     def infer(self, x: TensorType) -> TensorType:
         _need_float(x)
         need_axis(self.axis, x.rank)
         return x
 
     def reference(self, x: Array) -> Array:
-        return computed(self._shares, DType.of(x.dtype), x)
-
-    def _shares(self, x: Array) -> Array:
-        grown = np.exp(x - np.max(x, self.axis, keepdims=True, initial=-np.inf))
-        return grown / _total(grown, self.axis).astype(x.dtype)
+        return host_reduce.softmax(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return 5 * x.size
@@ -58,17 +51,15 @@ class LogSoftmax(Op):
 
     axis: int
 
+    host_fallback: ClassVar[str] = "log_softmax"
+
     def infer(self, x: TensorType) -> TensorType:
         _need_float(x)
         need_axis(self.axis, x.rank)
         return x
 
     def reference(self, x: Array) -> Array:
-        return computed(self._logs, DType.of(x.dtype), x)
-
-    def _logs(self, x: Array) -> Array:
-        below = x - np.max(x, self.axis, keepdims=True, initial=-np.inf)
-        return below - np.log(_total(np.exp(below), self.axis)).astype(x.dtype)
+        return host_reduce.log_softmax(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return 5 * x.size
@@ -86,6 +77,8 @@ class Normalize(Op):
     epsilon: float
     center: bool = True
 
+    host_fallback: ClassVar[str] = "normalize"
+
     def infer(self, x: TensorType) -> TensorType:
         _need_float(x)
         for axis in self.axes:
@@ -93,14 +86,7 @@ class Normalize(Op):
         return x
 
     def reference(self, x: Array) -> Array:
-        return computed(self._normalized, DType.of(x.dtype), x)
-
-    def _normalized(self, x: Array) -> Array:
-        count = int(np.prod([x.shape[a] for a in self.axes], dtype=np.int64))
-        if self.center:
-            x = x - (_total(x, self.axes) / count).astype(x.dtype)
-        spread = np.sqrt(_total(x * x, self.axes) / count + self.epsilon)
-        return x / spread.astype(x.dtype)
+        return host_reduce.normalize(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return 6 * x.size
@@ -118,6 +104,8 @@ class Lrn(Op):
     beta: float = 0.75
     bias: float = 1.0
 
+    host_fallback: ClassVar[str] = "lrn"
+
     def infer(self, x: TensorType) -> TensorType:
         _need_float(x)
         if x.rank < 2:
@@ -125,15 +113,7 @@ class Lrn(Op):
         return x
 
     def reference(self, x: Array) -> Array:
-        return computed(self._normalized, DType.of(x.dtype), x)
-
-    def _normalized(self, x: Array) -> Array:
-        channels, before = x.shape[1], (self.size - 1) // 2
-        around = [(0, 0)] * x.ndim
-        around[1] = (before, self.size - 1 - before)
-        squares = np.pad(x * x, around)
-        total = sum((squares[:, i : i + channels] for i in range(self.size)), start=np.zeros_like(x))
-        return x / np.power(self.bias + self.alpha / self.size * total, self.beta)
+        return host_reduce.lrn(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return (self.size + 4) * x.size

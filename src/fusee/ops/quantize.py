@@ -9,9 +9,10 @@ import numpy as np
 from fusee.base.dims import ceildiv
 from fusee.base.errors import ShapeError
 from fusee.base.types import F32, Array, DType, TensorType
+from fusee.base.widening import widened
 from fusee.ops.cast import converted
 from fusee.ops.check import need_axis, need_equal
-from fusee.ops.element import Elementwise, on_pairs, widened
+from fusee.ops.element import Elementwise, on_pairs
 
 _LIMITS: dict[DType, tuple[int, int]] = {
     DType.U2: (0, 3),

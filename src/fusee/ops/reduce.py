@@ -2,87 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
+from fusee.base import host_reduce
 from fusee.base.dims import Dim
 from fusee.base.errors import ShapeError
-from fusee.base.types import BOOL, I64, Array, DType, TensorType
+from fusee.base.host_reduce import REDUCTIONS
+from fusee.base.types import BOOL, I64, Array, TensorType
 from fusee.ir.graph import Op
 from fusee.ops.check import need_axis
-from fusee.ops.element import computed, on_each
+from fusee.ops.element import on_each
 from fusee.ops.normalize import NORMALIZE_OPS, LogSoftmax, Lrn, Normalize, Softmax
 
 Axes = tuple[int, ...]
-
-
-def _accumulator(x: Array) -> np.dtype[Any]:
-    """Sums of floats are kept in f64, so that the reference does not depend on their order."""
-    return np.dtype(np.float64) if x.dtype.kind == "f" else x.dtype
-
-
-def _sum(x: Array, axes: Axes) -> Array:
-    return np.sum(x, axes, _accumulator(x), keepdims=True)
-
-
-def _mean(x: Array, axes: Axes) -> Array:
-    total, count = _sum(x, axes), int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
-    if x.dtype.kind == "f":
-        return total / count
-    return np.sign(total) * (np.abs(total) // max(count, 1))
-
-
-def _max(x: Array, axes: Axes) -> Array:
-    return np.max(x, axes, keepdims=True, initial=_lowest(x.dtype))
-
-
-def _min(x: Array, axes: Axes) -> Array:
-    return np.min(x, axes, keepdims=True, initial=_highest(x.dtype))
-
-
-def _lowest(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind == "b":
-        return False
-    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
-
-
-def _highest(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind == "b":
-        return True
-    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
-
-
-def _prod(x: Array, axes: Axes) -> Array:
-    return np.prod(x, axes, _accumulator(x), keepdims=True)
-
-
-def _sum_square(x: Array, axes: Axes) -> Array:
-    wide = x.astype(_accumulator(x), copy=False)
-    return np.sum(wide * wide, axes, wide.dtype, keepdims=True)
-
-
-def _log_sum_exp(x: Array, axes: Axes) -> Array:
-    wide = x.astype(np.float64, copy=False)
-    top = np.max(wide, axes, keepdims=True, initial=-np.inf)
-    shift = np.where(np.isfinite(top), top, 0)
-    return np.log(np.sum(np.exp(wide - shift), axes, keepdims=True)) + shift
-
-
-_KINDS: dict[str, Callable[[Array, Axes], Array]] = {
-    "sum": _sum,
-    "mean": _mean,
-    "max": _max,
-    "min": _min,
-    "prod": _prod,
-    "l1": lambda x, axes: _sum(np.abs(x), axes),
-    "l2": lambda x, axes: np.sqrt(_sum_square(x.astype(np.float64), axes)),
-    "log_sum": lambda x, axes: np.log(_sum(x.astype(np.float64), axes)),
-    "log_sum_exp": _log_sum_exp,
-    "sum_square": _sum_square,
-}
 
 
 def reduced_shape(x: TensorType, axes: Axes, keepdims: bool) -> tuple[Dim, ...]:
@@ -110,16 +45,17 @@ class Reduce(Op):
     axes: Axes
     keepdims: bool
 
+    host_fallback: ClassVar[str] = "reduce"
+
     def infer(self, x: TensorType) -> TensorType:
-        if self.kind not in _KINDS:
-            raise ShapeError(f"kind {self.kind!r} is not one of {', '.join(_KINDS)}")
+        if self.kind not in REDUCTIONS:
+            raise ShapeError(f"kind {self.kind!r} is not one of {', '.join(REDUCTIONS)}")
         if x.dtype is BOOL and self.kind not in ("max", "min"):
             raise ShapeError(f"the operand is {x}; only max and min are of bool")
         return x.with_shape(reduced_shape(x, self.axes, self.keepdims))
 
     def reference(self, x: Array) -> Array:
-        kept = computed(lambda wide: _KINDS[self.kind](wide, self.axes), DType.of(x.dtype), x)
-        return kept if self.keepdims else np.squeeze(kept, self.axes)
+        return host_reduce.reduce(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return x.size
@@ -141,6 +77,8 @@ class ArgReduce(Op):
     keepdims: bool
     select_last: bool = False
 
+    host_fallback: ClassVar[str] = "arg_reduce"
+
     def infer(self, x: TensorType) -> TensorType:
         if self.kind not in ("max", "min"):
             raise ShapeError(f"kind {self.kind!r} is not max or min")
@@ -150,10 +88,7 @@ class ArgReduce(Op):
         return TensorType(I64, shape)
 
     def reference(self, x: Array) -> Array:
-        find = np.argmax if self.kind == "max" else np.argmin
-        wide = np.flip(x, self.axis) if self.select_last else x
-        found = find(wide.astype(np.float32) if x.dtype.itemsize < 4 else wide, self.axis, keepdims=self.keepdims)
-        return np.asarray(x.shape[self.axis] - 1 - found if self.select_last else found, np.int64)
+        return host_reduce.arg_reduce(self.attributes(), x)[0]
 
     def flops(self, x: TensorType) -> Dim:
         return x.size
@@ -171,6 +106,8 @@ class Cumulative(Op):
     exclusive: bool = False
     reverse: bool = False
 
+    host_fallback: ClassVar[str] = "cumulative"
+
     def infer(self, x: TensorType) -> TensorType:
         if self.kind not in ("sum", "prod"):
             raise ShapeError(f"kind {self.kind!r} is not sum or prod")
@@ -178,23 +115,13 @@ class Cumulative(Op):
         return x
 
     def reference(self, x: Array) -> Array:
-        return computed(self._running, DType.of(x.dtype), x)
-
-    def _running(self, x: Array) -> Array:
-        run, neutral = (np.cumsum, 0) if self.kind == "sum" else (np.cumprod, 1)
-        ordered = np.flip(x, self.axis) if self.reverse else x
-        if self.exclusive:
-            first = np.full_like(np.take(ordered, np.arange(min(1, x.shape[self.axis])), self.axis), neutral)
-            rest = np.take(ordered, np.arange(max(0, x.shape[self.axis] - 1)), self.axis)
-            ordered = np.concatenate((first, rest), self.axis)
-        total = run(ordered, self.axis, dtype=_accumulator(x))
-        return np.flip(total, self.axis) if self.reverse else total
+        return host_reduce.cumulative(self.attributes(), x)[0]
 
 
 _INTEGER_KINDS = ("sum", "mean", "max", "min", "prod", "l1", "sum_square")
 Reduce.samples = (
-    *(sample for kind in _KINDS for sample in on_each(Reduce(kind, (1,), False), *("f32[3,17]", "f16[2,9]"))),
-    *(sample for kind in _KINDS for sample in on_each(Reduce(kind, (0,), True), "f32[5,33]")),
+    *(sample for kind in REDUCTIONS for sample in on_each(Reduce(kind, (1,), False), *("f32[3,17]", "f16[2,9]"))),
+    *(sample for kind in REDUCTIONS for sample in on_each(Reduce(kind, (0,), True), "f32[5,33]")),
     *(sample for kind in _INTEGER_KINDS for sample in on_each(Reduce(kind, (1,), True), "i64[3,5]", "i32[3,17]")),
     *on_each(Reduce("mean", (2, 3), True), "f32[2,3,7,7]", "bf16[2,3,5,5]"),
     *on_each(Reduce("sum", (1, 2), False), "f32[2,5,3,19]", "f64[2,3,5,4]"),

@@ -14,6 +14,7 @@ from fusee.passes.identities import IDENTITIES, transpose_of_ones
 from fusee.passes.layout import TO_CHANNELS_LAST
 from fusee.passes.norms import NORMS
 from fusee.passes.pads import PADS
+from fusee.passes.reshape import RESHAPE
 from fusee.passes.sink import SINK
 from fusee.passes.sink_reshape import SINK_RESHAPE
 
@@ -31,7 +32,7 @@ PIPELINE: tuple[Pass, ...] = (
     # Last of what an exporter's spelling decides; from here on the graph is prepared for kernels.
     rules_pass("layout", (*TO_CHANNELS_LAST, *SINK_RESHAPE, *SINK, *IDENTITIES)),
     # Only now: while transposes sink, those that move nothing must stay visible as transposes.
-    rules_pass("settle", (transpose_of_ones, *IDENTITIES)),
+    rules_pass("settle", (transpose_of_ones, *IDENTITIES, *RESHAPE)),
     # What the transposes made anew: moved constants, and the same transpose before several users.
     Pass("constants-again", fold_constants),
     Pass("weights", fold_weights),

@@ -1,0 +1,64 @@
+"""Reshapes sink below elementwise ops, so that those meet the product or convolution that made their operand."""
+
+from __future__ import annotations
+
+from fusee.ir.graph import Value
+from fusee.ir.pattern import Pat, fits, need
+from fusee.ir.rewrite import rule
+from fusee.ops.element import Elementwise
+from fusee.ops.linear import Conv, MatMul
+from fusee.ops.quantize import Dequantize, Quantize
+from fusee.ops.shape import Reshape
+from fusee.passes.known import is_const
+
+HEAVY = (Conv, MatMul)
+
+
+@rule(Pat(Elementwise, rest=True))
+def reshape_after_elementwise(root: Value) -> Value:
+    """f(reshape(x), c) = reshape(f(x, c)), for constants that mean the same in both shapes."""
+    fits(not isinstance(root.op, Quantize | Dequantize))
+    shaped = [v for v in root.operands if not is_const(v)]
+    fits(len(shaped) == 1 and isinstance(shaped[0].op, Reshape) and shaped[0].type.shape == root.type.shape)
+    inner = shaped[0].operands[0]
+    need(all(_same_in_both(v, root, inner) for v in root.operands if is_const(v)), "a constant knows the shape")
+    made = root.op(*[inner if v is shaped[0] else v for v in root.operands])
+    return Reshape(root.type.shape)(made)
+
+
+def _same_in_both(constant: Value, root: Value, inner: Value) -> bool:
+    """Whether a constant broadcasts alike: it is one number, or it runs along a last axis that both have."""
+    if constant.type.size == 1:
+        return constant.type.rank <= inner.type.rank
+    last = inner.type.shape[-1:] == root.type.shape[-1:] == constant.type.shape
+    return constant.type.rank == 1 and last
+
+
+@rule(Pat(Elementwise, rest=True))
+def reshape_before_residual(root: Value) -> Value:
+    """f(reshape(product), b) = reshape(f(product, reshape(b))): the sum joins the product; reshapes cost nothing."""
+    fits(len(root.operands) == 2 and all(v.type.shape == root.type.shape for v in root.operands))
+    left, right = (_heavy_behind_reshape(v) for v in root.operands)
+    fits((left is None) != (right is None))
+    product = left or right
+    assert product is not None
+    need(not any(_is_product(v) for v in root.operands), "the other operand is a product as well")
+    shape = product.type.shape
+    operands = [h or Reshape(shape)(v) for h, v in zip((left, right), root.operands, strict=True)]
+    return Reshape(root.type.shape)(root.op(*operands))
+
+
+def _heavy_behind_reshape(value: Value) -> Value | None:
+    """The product that a value is a reshape of."""
+    source = value.operands[0] if isinstance(value.op, Reshape) else None
+    return source if source is not None and _is_product(source) else None
+
+
+def _is_product(value: Value) -> bool:
+    """Whether it comes out of a product, changed at most element by element."""
+    while isinstance(value.op, Elementwise) and value.operands[0].type.shape == value.type.shape:
+        value = value.operands[0]
+    return isinstance(value.op, HEAVY)
+
+
+RESHAPE = (reshape_after_elementwise, reshape_before_residual)

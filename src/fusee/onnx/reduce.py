@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusee.base.dims import product
+from fusee.base.dims import Dim, product
 from fusee.base.types import I64
 from fusee.ir.graph import Op, Value, const
 from fusee.onnx.axes import axes_operand, normal_axes, normal_axis
@@ -10,6 +10,7 @@ from fusee.onnx.call import Lowering, LoweringFunction, OnnxCall
 from fusee.ops.binary import Equal
 from fusee.ops.elementwise import Cast
 from fusee.ops.reduce import ArgReduce, Cumulative, LogSoftmax, Reduce, Softmax
+from fusee.ops.reduce_by_data import CumulativeByData, ReduceByData
 from fusee.ops.shape import Range, Reshape
 
 
@@ -17,20 +18,20 @@ def reduction(kind: str) -> LoweringFunction:
     """The lowering of Reduce* of a kind, whose axes are an attribute, and from some version on an input."""
 
     def lower(call: OnnxCall) -> Value:
-        x = call.value(0)
-        return Reduce(kind, _axes(call, x.type.rank), bool(call.int("keepdims", 1)))(x, loc=call.loc)
+        x, keepdims = call.value(0), bool(call.int("keepdims", 1))
+        axes = _axes(call, x.type.rank)
+        known = tuple(a for a in axes if isinstance(a, int))
+        op = Reduce(kind, known, keepdims) if known == axes else ReduceByData(kind, axes, keepdims)
+        return op(call.ordered(x), loc=call.loc)
 
     return lower
 
 
-def _axes(call: OnnxCall, rank: int) -> tuple[int, ...]:
+def _axes(call: OnnxCall, rank: int) -> tuple[Dim, ...]:
     """The axes; without any it is all, or with noop_with_empty_axes none."""
     given = normal_axes(call, call.ints("axes", ()), rank) or axes_operand(call, 1, rank) or ()
-    known = tuple(a for a in given if isinstance(a, int))
-    if len(known) < len(given):
-        call.refuse("the axes (input 1) are computed at run time; they must be a constant")
-    if known or bool(call.int("noop_with_empty_axes", 0)):
-        return known
+    if given or bool(call.int("noop_with_empty_axes", 0)):
+        return given
     return tuple(range(rank))
 
 
@@ -97,13 +98,15 @@ def lower_hardmax_1(call: OnnxCall) -> Value:
 
 
 def running(kind: str) -> LoweringFunction:
-    """The lowering of CumSum or CumProd, whose axis is an input that must be known."""
+    """The lowering of CumSum or CumProd, whose axis is an input."""
 
     def lower(call: OnnxCall) -> Value:
         x = call.value(0)
-        axis = normal_axis(call, int(call.require_const(1, "the axis").ravel()[0]), x.type.rank)
-        op = Cumulative(kind, axis, bool(call.int("exclusive", 0)), bool(call.int("reverse", 0)))
-        return op(x, loc=call.loc)
+        exclusive, reverse = bool(call.int("exclusive", 0)), bool(call.int("reverse", 0))
+        axis = (axes_operand(call, 1, x.type.rank) or (0,))[0]
+        if isinstance(axis, int):
+            return Cumulative(kind, axis, exclusive, reverse)(x, loc=call.loc)
+        return CumulativeByData(kind, axis, exclusive, reverse)(call.ordered(x), loc=call.loc)
 
     return lower
 

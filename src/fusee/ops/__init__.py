@@ -16,6 +16,7 @@ from fusee.ops.quantize import QUANTIZE_OPS
 from fusee.ops.random import RANDOM_OPS
 from fusee.ops.recurrent import RECURRENT_OPS
 from fusee.ops.reduce import REDUCE_OPS
+from fusee.ops.reduce_by_data import REDUCE_BY_DATA_OPS
 from fusee.ops.resize import RESIZE_OPS
 from fusee.ops.selection import SELECTION_OPS
 from fusee.ops.shape import SHAPE_OPS
@@ -27,6 +28,7 @@ OPS: tuple[type[Op], ...] = (
     *BINARY_OPS,
     *QUANTIZE_OPS,
     *REDUCE_OPS,
+    *REDUCE_BY_DATA_OPS,
     *LINEAR_OPS,
     *CONV_VARIANT_OPS,
     *POOL_OPS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusee.kernels.cpu.dense import DENSE_KERNELS
+from fusee.kernels.cpu.indexed import Indexed
 from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMatMul
 from fusee.kernels.cpu.nest_resize import TableResize
 from fusee.kernels.cpu.nest_windows import NestMaxPoolIndices, NestMaxUnpool, NestPool
@@ -18,5 +19,5 @@ NESTS: tuple[Kernel, ...] = (
     NestMaxUnpool(),
     TableResize(),
 )
-KERNELS: tuple[Kernel, ...] = (*DENSE_KERNELS, Pointwise(), *NESTS)
+KERNELS: tuple[Kernel, ...] = (*DENSE_KERNELS, Pointwise(), *NESTS, Indexed())
 CPU = Backend("cpu", KERNELS)

@@ -222,7 +222,9 @@ def shift(e: Emitter, node: Node, a: Ssa, b: Ssa) -> Ssa:
     fits = e.icmp("ult", b, number(b, width))
     right = "ashr" if dtype_of(node).is_signed else "lshr"
     moved = e.op("shl" if node.op.left else right, a, e.select(fits, b, number(b, 0)))
-    return e.select(fits, moved, number(a, 0))
+    if node.op.left or not dtype_of(node).is_signed:
+        return e.select(fits, moved, number(a, 0))
+    return e.select(fits, moved, e.op("ashr", a, number(a, width - 1)))
 
 
 def convert(e: Emitter, node: Node, x: Ssa) -> Ssa:

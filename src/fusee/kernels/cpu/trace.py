@@ -90,7 +90,8 @@ class _Tracer:
             operands = value.operands
             inner = [self._operand_ways(value.node, i, ways) for i in range(len(operands))]
             return Apply(value.node, tuple(self.visit(v, w) for v, w in zip(operands, inner, strict=True)))
-        return self.visit(value.operands[0], self._through(value, ways))
+        ways = self._through(value, ways)
+        return self.visit(value.operands[0], ways)
 
     def _operand_ways(self, node: Node, index: int, ways: tuple[_Way, ...]) -> tuple[_Way, ...]:
         shape, op = node.operands[index].type.shape, node.op

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from fusee.base.dims import Dim
+from fusee.base.dims import Dim, floordiv, mod
 from fusee.base.types import DType
 from fusee.ir.graph import Value, const
 from fusee.onnx.call import Lowering, OnnxCall
@@ -71,9 +71,9 @@ def _split_heads(call: OnnxCall, x: Value, attribute: str) -> Value:
 def _grouped(call: OnnxCall, q: Value, k: Value, v: Value, past: Dim) -> Heads:
     batch, q_heads, length, depth = q.type.shape
     kv_heads = k.type.shape[1]
-    if not isinstance(q_heads, int) or not isinstance(kv_heads, int) or q_heads % kv_heads:
+    if mod(q_heads, kv_heads) != 0:
         call.refuse(f"{q_heads} query heads cannot share {kv_heads} key heads")
-    q = Reshape((batch, kv_heads, q_heads // kv_heads, length, depth))(q, loc=call.loc)
+    q = Reshape((batch, kv_heads, floordiv(q_heads, kv_heads), length, depth))(q, loc=call.loc)
     k, v = (_shared(call, x) for x in (k, v))
     v = v if v.type.dtype == q.type.dtype else Cast(q.type.dtype)(v, loc=call.loc)
     return Heads(q, k, v, past)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from fusee.base.dims import Dim, product
+from fusee.base.types import DType
 from fusee.ir.graph import Value, const
 from fusee.onnx.call import Lowering, OnnxCall
+from fusee.onnx.fill import dims_value
+from fusee.ops.binary import Add, Div, Mul, Sub
+from fusee.ops.cast import Cast
 from fusee.ops.conv_variants import Col2Im
+from fusee.ops.linear import MatMul
+from fusee.ops.shape import Concat, Expand, Full, Range, Reshape
 from fusee.ops.vision import GridSample, MaxRoiPool, NonMaxSuppression, RoiAlign
 
 GRID_MODES = {"bilinear": "linear", "bicubic": "cubic"}  # names before opset 20
@@ -70,7 +77,34 @@ def lower_col2im(call: OnnxCall) -> Value:
     return op(call.ordered(call.value(0)), loc=call.loc)
 
 
+def lower_affine_grid(call: OnnxCall) -> Value:
+    """AffineGrid-20: positions from -1 to 1 along every spatial axis, moved by each theta."""
+    theta, loc = call.ordered(call.value(0)), call.loc
+    spatial = call.dims(1)[2:]
+    dtype, rank = theta.type.dtype, len(spatial)
+    columns: list[Value] = []
+    for axis, size in reversed(list(enumerate(spatial))):
+        lift = tuple(size if i == axis else 1 for i in range(rank + 1))
+        line = Reshape(lift)(_centres(call, size, dtype), loc=loc)
+        columns.append(Expand((*spatial, 1))(line, loc=loc))
+    columns.append(Full((*spatial, 1))(const(1, dtype), loc=loc))
+    grid = Reshape((product(spatial), rank + 1))(Concat(rank)(*columns, loc=loc), loc=loc)
+    y = MatMul(trans_b=True)(grid, theta, loc=loc)
+    return Reshape((theta.type.shape[0], *spatial, rank))(y, loc=loc)
+
+
+def _centres(call: OnnxCall, size: Dim, dtype: DType) -> Value:
+    """Positions of the elements of one axis: from edge to edge, or with align_corners from centre to centre."""
+    loc, align = call.loc, call.int("align_corners", 0)
+    i = Cast(dtype)(Range(size)(const(0, DType.I64), const(1, DType.I64), loc=loc), loc=loc)
+    span = dims_value(call, (size - 1 if align else size,), call.value(1))
+    twice = Mul()(i, const(2, dtype), loc=loc)
+    start = twice if align else Add()(twice, const(1, dtype), loc=loc)
+    return Sub()(Div()(start, Cast(dtype)(span, loc=loc), loc=loc), const(1, dtype), loc=loc)
+
+
 LOWERINGS: tuple[Lowering, ...] = (
+    Lowering("AffineGrid", 20, lower_affine_grid),
     Lowering("GridSample", 16, lower_grid_sample),
     Lowering("GridSample", 1, lower_grid_sample, domain="com.microsoft"),
     Lowering("RoiAlign", 10, lower_roi_align),

@@ -11,7 +11,7 @@ from fusee.passes.cse import share
 from fusee.passes.identities import IDENTITIES, transpose_of_ones
 from fusee.passes.layout import TO_CHANNELS_LAST
 from fusee.passes.sink import SINK
-from fusee.passes.sink_reshape import SINK_RESHAPE, Block, blocks
+from fusee.passes.sink_reshape import SINK_RESHAPE
 from passes.rewriting import check_declines, check_numbers, check_rewrite, parse
 
 LAYOUT = (*TO_CHANNELS_LAST, *SINK_RESHAPE, *SINK, *IDENTITIES)
@@ -217,16 +217,3 @@ DECLINING = (
 @pytest.mark.parametrize(("reason", "inputs", "lines"), DECLINING, ids=[d[0].split(" ")[0] for d in DECLINING])
 def test_declines(reason: str, inputs: str, lines: str):
     check_declines(f"graph f({inputs})\n{lines}\nreturn %0", (*SINK, *SINK_RESHAPE), reason)
-
-
-def test_blocks_of_a_reshape():
-    def plain(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]] | None:
-        found = blocks(before, after)
-        return None if found is None else [(b.before, b.after) for b in found]
-
-    assert plain((2, 3, 4), (6, 4)) == [((0, 1), (0,)), ((2,), (1,))]
-    assert plain((2, 12), (2, 3, 1, 4)) == [((0,), (0,)), ((1,), (1, 2, 3))]
-    assert plain((1, 6), (1, 1, 6)) == [((1,), (0, 1, 2))]
-    assert plain((4, 6), (3, 8)) == [((0, 1), (0, 1))]
-    assert plain((1, 1), (1,)) == [((), (0,))]
-    assert blocks((2,), (2,)) == [Block((0,), (0,))]

@@ -66,7 +66,8 @@ def as_op(nodes: tuple[Node, ...]) -> tuple[Fused, tuple[Value, ...]]:
     for node in nodes:
         operands = tuple(inputs.get(v) or Value(built.get(v.node, v.node), v.index) for v in node.operands)
         built[node] = Node(node.op, operands, node.types, node.loc)
-    name = "_".join(n.op.text_name() for n in nodes[:6])
+    working = [n for n in nodes if not isinstance(n.op, (Transpose, Reshape))] or nodes
+    name = "_".join(n.op.text_name() for n in working[:6])
     body = Graph(name, tuple(inputs.values()), built[nodes[-1]].results[:1])
     return Fused(body), tuple(outer)
 
@@ -164,8 +165,15 @@ class _Grouping:
         return nodes
 
     def may_precede(self, node: Node, nodes: set[Node], anchor: Node) -> bool:
-        kind = Transpose if isinstance(anchor.op, READS_TRANSPOSED) else Elementwise
-        return isinstance(node.op, kind) and self.only_used_in(node, nodes)
+        if not self.only_used_in(node, nodes):
+            return False
+        if not isinstance(anchor.op, READS_TRANSPOSED):
+            return isinstance(node.op, Elementwise)
+        return isinstance(node.op, Transpose) or (isinstance(node.op, Reshape) and self.feeds_transpose(node))
+
+    def feeds_transpose(self, node: Node) -> bool:
+        """Whether a reshape splits axes that are then moved: heads, which a slice of wider rows may hold."""
+        return all(isinstance(u.op, Transpose) for u in self.users[node.results[0]])
 
     def only_used_in(self, node: Node, nodes: set[Node]) -> bool:
         """Whether nothing else needs the node, so that it need not be computed twice."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fusee.base.blocks import reshaped_strides
 from fusee.base.types import Array, DType, Shape
 from fusee.ir.graph import Const, Graph, Input, Node, Op, Value
 from fusee.kernels.cpu.space import strides_of
 from fusee.kernels.kernel import KernelCall, Operand
 from fusee.ops.element import Elementwise
 from fusee.ops.fused import Fused
-from fusee.ops.shape import Transpose
+from fusee.ops.shape import Reshape, Transpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ def _split_body(call: KernelCall, body: Graph, anchor: Node) -> Anchored | str:
 
 
 def _sources(call: KernelCall, body: Graph) -> dict[Value, Source]:
-    """What the group reads: its inputs, constants, and transposes of both."""
+    """What the group reads: its inputs, constants, and transposes and reshapes of both."""
     known = {v: Source(call.operands[i], i) for i, v in enumerate(body.inputs)}
     for node in body.nodes():
         (value, *_) = node.results
@@ -106,7 +107,19 @@ def _sources(call: KernelCall, body: Graph) -> dict[Value, Source]:
             known[value] = Source(Operand(value.type, value=node.op.value), None)
         elif isinstance(node.op, Transpose) and node.operands[0] in known:
             known[value] = _transposed(known[node.operands[0]], value, node.op.perm)
+        elif isinstance(node.op, Reshape) and (seen := _reshaped(known.get(node.operands[0]), value)):
+            known[value] = seen
     return known
+
+
+def _reshaped(source: Source | None, value: Value) -> Source | None:
+    """What the group reads, in another shape, where no copy is needed for it."""
+    if source is None:
+        return None
+    old = source.operand
+    strides = reshaped_strides(old.type.shape, strides_of(old), value.type.shape)
+    array = None if old.value is None else old.value.reshape(value.type.static_shape())
+    return None if strides is None else Source(Operand(value.type, strides, array), source.index)
 
 
 def _transposed(source: Source, value: Value, perm: tuple[int, ...]) -> Source:

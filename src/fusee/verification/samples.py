@@ -19,7 +19,7 @@ from fusee.planner.views import users_of
 
 # Sizes tried for a dimension that is a name, the likeliest to suit a model first.
 FIRST_SIZES = (1, 2, 3)
-OTHER_SIZES = (64, 32, 48, 128, 16, 224, 320, 8, 4, 5, 1, 2, 3, 512)
+OTHER_SIZES = (64, 32, 96, 512, 128, 16, 224, 320, 8, 4, 5, 1, 2, 3)
 MAX_STEPS_TO_INDEX = 8
 
 
@@ -70,15 +70,19 @@ def _assignments(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterato
     given: dict[str, int] = {}
     for value in graph.inputs:
         for dim, size in zip(value.type.shape, shapes.get(input_op(value).name, ()), strict=False):
-            given.update({name: size for name in symbols(dim)})
-    leading = {n for v in graph.inputs if v.type.shape for n in symbols(v.type.shape[0])} - given.keys()
-    names = sorted(set().union(*[v.type.symbols() for v in graph.inputs]) - given.keys())
+            given.update(dict.fromkeys(symbols(dim), size))
+    shapes_of = [v.type.shape for v in graph.inputs if v.type.shape]
+    names = set().union(*[symbols(shape) for shape in shapes_of]) - given.keys()
+    first = {n for shape in shapes_of for n in symbols(shape[0])}
+    inner = {n for shape in shapes_of if len(shape) > 1 for n in symbols(shape[:-1])}
     if not names:
         yield given
         return
-    for i in range(len(OTHER_SIZES)):
-        first, other = FIRST_SIZES[i % len(FIRST_SIZES)], OTHER_SIZES[i % len(OTHER_SIZES)]
-        yield given | {n: first if n in leading else other for n in names}
+    for i, size in enumerate(OTHER_SIZES):
+        batch = FIRST_SIZES[i % len(FIRST_SIZES)]
+        # Images grow in every axis but the first; sequences and states in the last one only.
+        for small in dict.fromkeys((frozenset(first), frozenset(first | inner))):
+            yield given | {n: batch if n in small else size for n in sorted(names)}
 
 
 def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:

@@ -127,6 +127,24 @@ PRODUCTS = (
     case("BatchedMatMul", MatMul(), floats(2, 50, 47), floats(2, 47, 64), x0=(N, H, K), x1=(N, K, 64)),
     case("BatchedMatMul", MatMul(), floats(200, 900), floats(900, 300)),
 )
+WINOGRAD = (
+    case("WinogradConv", conv(3, pad=1), floats(1, 14, 14, 64), floats(64, 64, 3, 3), floats(64), known=(1, 2)),
+    case("WinogradConv", conv(3, pad=1), floats(2, 29, 27, 40), floats(50, 40, 3, 3), known=(1,)),
+    case("WinogradConv", conv(3, pad=1), floats(1, 20, 22, 128), floats(144, 128, 3, 3), known=(1,)),
+    case(
+        "WinogradConv",
+        Conv((1, 1), (0, 2, 1, 0), (1, 1), 1, "NHWC"),
+        floats(1, 30, 31, 33),
+        floats(33, 33, 3, 3),
+        known=(1,),
+    ),
+    fused(
+        "FusedWinogradConv",
+        lambda x, w, b, r: Silu()(Add()(conv(3, pad=1)(x, w, b), r)),
+        *(floats(1, 19, 23, 40), floats(40, 40, 3, 3), floats(40), floats(1, 19, 23, 40)),
+        known=(1, 2),
+    ),
+)
 POOLS = (
     case("WindowPool", pool("max", 3, 2, 1), floats(1, 32, 32, 64)),
     case("WindowPool", pool("max", 2, 2), floats(2, 9, 7, 17)),
@@ -209,7 +227,7 @@ GROUPS = (
         *(floats(2, 9, 7, 17), floats(17)),
     ),
 )
-CASES = CONVS + PRODUCTS + POOLS + ATTENTIONS + GROUPS
+CASES = CONVS + WINOGRAD + PRODUCTS + POOLS + ATTENTIONS + GROUPS
 ISAS = ("avx512", "avx2")
 
 

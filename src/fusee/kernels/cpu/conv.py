@@ -127,6 +127,12 @@ class FusedConv(TiledConv):
     op: ClassVar[type[Op]] = Fused
 
 
+def direct_cost_us(call: KernelCall) -> float:
+    """What the best tiles are estimated to take on one core, for kernels that compute the same in another way."""
+    work = _Plan.of(call).work
+    return tile_cost_us(work, tile_tactics(work, call.target)[0], call.target)
+
+
 @dataclass(frozen=True, eq=False)
 class _Plan:
     """A call taken apart: the pixels of the result, and how x and the group's other tensors lie over them."""

@@ -8,9 +8,12 @@ from fusee.kernels.cpu.conv import FusedConv, TiledConv
 from fusee.kernels.cpu.depthwise import DepthwiseConv, FusedDepthwiseConv
 from fusee.kernels.cpu.gemm import FusedPackedMatMul, PackedMatMul
 from fusee.kernels.cpu.pool import FusedWindowPool, WindowPool
+from fusee.kernels.cpu.winograd import FusedWinogradConv, WinogradConv
 from fusee.kernels.kernel import Kernel
 
 DENSE_KERNELS: tuple[Kernel, ...] = (
+    WinogradConv(),
+    FusedWinogradConv(),
     TiledConv(),
     FusedConv(),
     DepthwiseConv(),

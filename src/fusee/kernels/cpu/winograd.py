@@ -1,0 +1,444 @@
+"""3x3 convolution by Winograd's minimal filtering F(4x4, 3x3): 36 multiplications for 16 outputs instead of 144.
+
+Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2015). A work unit takes some rows of 4x4 output
+tiles and a block of output channels through three stages that stay in the second-level cache: input tiles times B on
+both sides, 36 matrix products with weights that were transformed at build, products times A on both sides.
+Rounding errors are a few times those of the direct sum, below 1e-5 of the largest result; the points are chosen after
+Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fusee.base.target import CpuTarget
+from fusee.base.types import Array
+from fusee.ir.graph import Op
+from fusee.kernels.cpu.contraction import over_columns
+from fusee.kernels.cpu.conv import ConvShape, conv_shape, direct_cost_us
+from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.epilogue import (
+    SPILL_BYTES,
+    Columns,
+    Epilogue,
+    Spot,
+    attach,
+    group_problem,
+    pixel_steps,
+    tensors_of,
+)
+from fusee.kernels.cpu.padding import SLACK_BYTES, Image, PaddedRows
+from fusee.kernels.cpu.panels import pack_panels
+from fusee.kernels.cpu.space import separate_axes
+from fusee.kernels.cpu.ssa import Index, Ssa, literal, vector
+from fusee.kernels.cpu.tile import Split, Taps, accumulate, most_pixels, over_cascade, over_split, zeros
+from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
+from fusee.ops.fused import Fused
+from fusee.ops.linear import Conv
+
+SIDE, PATCH = 4, 6  # of an output tile, of the input it needs
+PRODUCTS = PATCH * PATCH
+NEAR, FAR = 5 / 8, 3 / 2  # points 0, +-NEAR, +-FAR and infinity: a third of the rounding error of 0, +-1, +-2
+_GAIN = 0.85  # of the direct kernel's estimate: what the transforms must stay below to be worth their rounding
+_FORWARD_CLOCKS, _BACK_CLOCKS = 160.0, 150.0  # per tile and vector of channels
+_L3_BYTES_PER_CLOCK = 16.0
+_CLOCKS_PER_US = 3800.0
+_MEMORY_BYTES_PER_CLOCK = 16.0  # of weights read cold, as far as the products do not hide it
+_UNIT_CLOCKS = 400.0
+_SKEW_BYTES = 64  # between planes, so that they do not share sets of the first-level cache
+
+
+@dataclass(frozen=True)
+class WinogradTactic(Tactic):
+    """How the work is cut."""
+
+    tile_rows: int  # rows of output tiles per unit
+    panels: int  # channel panels per unit
+    pixels: int  # of a register tile
+    vectors: int
+
+
+class WinogradConv(Kernel):
+    """3x3 with stride 1 through transformed tiles; where it is estimated to beat the direct sum."""
+
+    op: ClassVar[type[Op]] = Conv
+
+    def refuses(self, call: KernelCall) -> str:
+        found = conv_shape(call)
+        if isinstance(found, str):
+            return found
+        return _problem(call, found) or group_problem(found.group)
+
+    def tactics(self, call: KernelCall) -> Sequence[WinogradTactic]:
+        found = _shape(call)
+        return tuple(sorted(_candidates(found, call.target), key=lambda t: _cost_us(found, t, call.target)))[:8]
+
+    def cost_us(self, call: KernelCall, tactic: Tactic) -> float | None:
+        assert isinstance(tactic, WinogradTactic)
+        return _cost_us(_shape(call), tactic, call.target)
+
+    def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
+        assert isinstance(tactic, WinogradTactic)
+        return _Job.of(call, tactic, symbol).emit()
+
+
+class FusedWinogradConv(WinogradConv):
+    """The same for a convolution with elementwise ops behind it."""
+
+    op: ClassVar[type[Op]] = Fused
+
+
+def _shape(call: KernelCall) -> ConvShape:
+    found = conv_shape(call)
+    assert isinstance(found, ConvShape)
+    return found
+
+
+def _problem(call: KernelCall, found: ConvShape) -> str:
+    conv, o, c = found.conv, *found.weights.shape[:2]
+    if found.kernel != (3, 3) or set(conv.strides + conv.dilations) != {1} or conv.group != 1:
+        return "only 3x3 kernels with stride and dilation 1 in one group have minimal filters here"
+    image = found.group.inputs[0].operand.type
+    if not image.is_static or not all(isinstance(d, int) for d in found.group.shape):
+        return f"the size of {image} is not known at build time"
+    ours = min(_cost_us(found, t, call.target) for t in _candidates(found, call.target))
+    theirs = direct_cost_us(call)
+    return "" if ours < _GAIN * theirs else f"estimated at {ours:.0f} us for {c} to {o} channels, directly {theirs:.0f}"
+
+
+def _candidates(found: ConvShape, target: CpuTarget) -> list[WinogradTactic]:
+    """Rows of tiles by blocks of channels, so that a unit's planes stay in the second-level cache."""
+    _, h, _, o = _sizes(found)
+    vectors = -(-o * 4 // target.vector_bytes)
+    v = min(vectors, 3 if vectors % 3 == 0 and vectors % 2 else 2)
+    panels = -(-vectors // v)
+    down = -(-h // SIDE)
+    rows = sorted({-(-down // k) for k in range(1, down + 1)})
+    blocks = sorted({-(-panels // k) for k in (1, 2, 3, 4, 6, 8, 16)})
+    return [WinogradTactic(r, b, most_pixels(v, target), v) for r in rows for b in blocks]
+
+
+def _sizes(found: ConvShape) -> tuple[int, int, int, int]:
+    n, h, w, o = (int(str(d)) for d in found.group.shape)
+    return n, h, w, o
+
+
+def _cost_us(found: ConvShape, tactic: WinogradTactic, target: CpuTarget) -> float:
+    """Estimated time, on one core, of as many units as the busiest core gets, for all cores."""
+    n, h, w, o = _sizes(found)
+    lanes, c = target.vector_bytes // 4, found.channels
+    across, down = -(-w // SIDE), -(-h // SIDE)
+    tiles, split = across * tactic.tile_rows, Split.even(across * tactic.tile_rows, tactic.pixels)
+    vectors = min(tactic.panels * tactic.vectors, -(-o // lanes))
+    planes = PRODUCTS * tiles * 4 * (c + vectors * lanes)
+    step = max(split.largest / 2, target.vector_bytes / _L3_BYTES_PER_CLOCK, 4.0 / tactic.vectors)
+    products = PRODUCTS * c * vectors * split.count * step
+    spilled = planes / _L3_BYTES_PER_CLOCK if planes > 0.7 * target.l2_bytes else 0.0
+    forward, back = tiles * -(-c // lanes) * _FORWARD_CLOCKS, tiles * vectors * _BACK_CLOCKS
+    groups = -(-o // (tactic.panels * tactic.vectors * lanes))
+    units = n * groups * -(-down // tactic.tile_rows)
+    busiest = -(-units // target.cores) * target.cores
+    cold = PRODUCTS * c * o * 4 / _MEMORY_BYTES_PER_CLOCK
+    return (busiest * (products + spilled + forward + back + _UNIT_CLOCKS) + cold) / _CLOCKS_PER_US
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """The emission of one call."""
+
+    e: Emitter
+    shape: ConvShape
+    tactic: WinogradTactic
+    epilogue: Epilogue
+    bias: Ssa | None
+    constants: list[Array]
+
+    @staticmethod
+    def of(call: KernelCall, tactic: WinogradTactic, symbol: str) -> _Job:
+        e, shape = Emitter(symbol, call.target), _shape(call)
+        rank, (n, h, w, _) = len(shape.group.shape), shape.group.shape
+        lanes = e.lanes_for("float")
+        constants = [pack_transformed(shape.weights, tactic.vectors * lanes, lanes)]
+        bias = shape.bias(e, constants)
+        rows = [pixel_steps(t, rank) for t in tensors_of(shape.group)]
+        epilogue = attach(e, shape.group, separate_axes((n, h, w), rows).steps, constants)
+        return _Job(e, shape, tactic, epilogue, bias, constants)
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        return _sizes(self.shape)
+
+    @property
+    def across(self) -> int:
+        """Tiles side by side."""
+        return -(-self.sizes[2] // SIDE)
+
+    @property
+    def down(self) -> int:
+        return -(-self.sizes[1] // SIDE)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a unit."""
+        return self.across * self.tactic.tile_rows
+
+    @property
+    def width(self) -> int:
+        """Channels of a panel."""
+        return self.tactic.vectors * self.e.lanes_for("float")
+
+    @property
+    def input_channels(self) -> int:
+        lanes = self.e.lanes_for("float")
+        return -(-self.shape.channels // lanes) * lanes
+
+    @property
+    def input_plane_bytes(self) -> int:
+        """From one of the 36 planes of transformed input to the next."""
+        return self.tiles * self.input_channels * 4 + _SKEW_BYTES
+
+    @property
+    def output_row_bytes(self) -> int:
+        return self.width * self.tactic.panels * 4
+
+    @property
+    def output_plane_bytes(self) -> int:
+        return self.tiles * self.output_row_bytes + _SKEW_BYTES
+
+    def emit(self) -> Code:
+        e, (n, _, _, o) = self.e, self.sizes
+        groups = -(-o // (self.width * self.tactic.panels))
+        blocks = -(-self.down // self.tactic.tile_rows)
+        e.loop(e.lo, e.hi, 1, lambda unit: self._unit(unit, groups, blocks))
+        rows = self._rows(e.scratch)
+        assert isinstance(rows.row_bytes, int)
+        padded = rows.row_bytes * (self.tactic.tile_rows * SIDE + 2) + SLACK_BYTES
+        scratch = SPILL_BYTES + PRODUCTS * (64 + self.input_plane_bytes + self.output_plane_bytes) + padded
+        launch = e.launch(n * groups * blocks, scratch)
+        return Code(e.text(), (launch,), frozenset(e.declarations), tuple(self.constants))
+
+    def _rows(self, buffer: Ssa) -> PaddedRows:
+        shape = self.shape
+        _, height, width, _ = shape.group.inputs[0].operand.type.shape
+        image = Image(self.e.operand(shape.source), height, width, shape.channels, shape.strides)
+        top, left, *_ = shape.conv.pads
+        return PaddedRows(image, buffer, self.across * SIDE + 2, top, left)
+
+    def _unit(self, unit: Index, groups: int, blocks: int) -> None:
+        """Channel blocks run fastest, so that neighbouring units share the image; weights are read once for each."""
+        e, o = self.e, self.sizes[3]
+        group, place = e.div(unit, self.sizes[0] * blocks), e.rem(unit, self.sizes[0] * blocks)
+        n, block = e.div(place, blocks), e.rem(place, blocks)
+        top = e.mul(block, self.tactic.tile_rows)
+        count = e.min(self.tactic.tile_rows, e.sub(self.down, top))
+        first = e.mul(group, self.width * self.tactic.panels) if groups > 1 else 0
+        last = e.min(e.add(first, self.width * self.tactic.panels), o)
+        spare = e.offset(e.scratch, SPILL_BYTES)
+        inputs = e.offset(spare, PRODUCTS * 64)
+        outputs = e.offset(inputs, PRODUCTS * self.input_plane_bytes)
+        rows = self._rows(e.offset(outputs, PRODUCTS * self.output_plane_bytes))
+        rows.copy(e, n, e.mul(top, SIDE), e.add(e.mul(count, SIDE), 2), 0)
+        _Forward(self, rows, inputs, spare).emit(count)
+        _Products(self, inputs, outputs).emit(e.mul(count, self.across), first, last)
+        _Back(self, outputs, spare, n, first, last).emit(top, count)
+
+
+@dataclass(frozen=True, eq=False)
+class _Forward:
+    """Stage one: patches of 6x6 pixels into 36 planes [tile, channel]."""
+
+    job: _Job
+    rows: PaddedRows
+    planes: Ssa
+    spare: Ssa
+
+    def emit(self, count: Index) -> None:
+        e, job = self.e, self.job
+        pixel = self.job.shape.channels * 4
+
+        def tile(y: Index, x: Index) -> None:
+            patch = e.offset(self.rows.buffer, e.mul(e.mul(y, SIDE), e.dim(self.rows.row_bytes)))
+            patch = e.offset(patch, e.mul(x, SIDE * pixel))
+            to = e.offset(self.planes, e.mul(e.add(e.mul(y, job.across), x), job.input_channels * 4))
+            lanes = e.lanes_for("float")
+            e.loop(0, job.shape.channels, lanes, lambda c: self._patch(e.at(patch, "float", c), e.at(to, "float", c)))
+
+        def row(y: Index) -> None:
+            e.loop(0, job.across, 1, lambda x: tile(y, x))
+
+        e.loop(0, count, 1, row)
+
+    @property
+    def e(self) -> Emitter:
+        return self.job.e
+
+    def _patch(self, source: Ssa, to: Ssa) -> None:
+        e, width = self.e, self.e.target.vector_bytes
+        type, row_bytes, pixel = vector("float", e.lanes_for("float")), self.rows.row_bytes, self.job.shape.channels * 4
+        assert isinstance(row_bytes, int)
+        for j in range(PATCH):
+            column = [e.load(type, e.offset(source, i * row_bytes + j * pixel)) for i in range(PATCH)]
+            for i, value in enumerate(_times_b(e, column)):
+                e.store(value, e.offset(self.spare, (i * PATCH + j) * width), width)
+        for i in range(PATCH):
+            line = [e.load(type, e.offset(self.spare, (i * PATCH + j) * width), width) for j in range(PATCH)]
+            for j, value in enumerate(_times_b(e, line)):
+                e.store(value, e.offset(to, (i * PATCH + j) * self.job.input_plane_bytes), width)
+
+
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Stage two: in each plane, tiles by channels times the transformed weights."""
+
+    job: _Job
+    inputs: Ssa
+    outputs: Ssa
+
+    def emit(self, tiles: Index, first: Index, last: Index) -> None:
+        e, job = self.job.e, self.job
+        lanes, o = e.lanes_for("float"), job.sizes[3]
+        plane_weights = job.shape.channels * -(-o // lanes) * lanes * 4
+        split = Split.even(job.tiles, job.tactic.pixels)
+
+        def plane(xi: Index) -> None:
+            a = e.offset(self.inputs, e.mul(xi, job.input_plane_bytes))
+            b = e.offset(e.constant(0), e.mul(xi, plane_weights))
+            c = e.offset(self.outputs, e.mul(xi, job.output_plane_bytes))
+
+            def panel(columns: Columns) -> None:
+                weights = e.offset(b, e.mul(columns.first, job.shape.channels * 4))
+                to = e.at(c, "float", e.sub(columns.first, first))
+                self._over_tiles(split, tiles, lambda t, count: self._tile(a, weights, to, columns.vectors, t, count))
+
+            over_columns(e, o, job.tactic.vectors, (first, last), panel)
+
+        e.loop(0, PRODUCTS, 1, plane)
+
+    def _over_tiles(self, split: Split, tiles: Index, visit: Callable[[Index, int], None]) -> None:
+        """All tiles of a whole unit as evenly as can be; of the last, shorter unit in falling sizes."""
+        e = self.job.e
+        if self.job.down % self.job.tactic.tile_rows == 0:
+            over_split(e, split, 0, split.extent, visit)
+            return
+        left = self.job.across * (self.job.down % self.job.tactic.tile_rows)
+        short = Split.even(left, self.job.tactic.pixels)
+        e.branch(
+            e.icmp("eq", e.i64(tiles), e.i64(split.extent)),
+            lambda: over_split(e, split, 0, split.extent, visit),
+            lambda: over_split(e, short, 0, short.extent, visit),
+        )
+
+    def _tile(self, a: Ssa, weights: Ssa, c: Ssa, vectors: int, first: Index, count: int) -> None:
+        e, job, width = self.job.e, self.job, self.job.e.target.vector_bytes
+        row_bytes = job.input_channels * 4
+        base = e.offset(a, e.mul(first, row_bytes))
+        pixels = [(base, i * row_bytes) for i in range(count)]
+        taps = Taps(1, 0, 1, 0, job.shape.channels)
+        sums = accumulate(e, taps, pixels, (weights, vectors * width), zeros(e, count * vectors), vectors)
+        to = e.offset(c, e.mul(first, job.output_row_bytes))
+        for k, value in enumerate(sums):
+            p, j = divmod(k, vectors)
+            e.store(value, e.offset(to, p * job.output_row_bytes + j * width), width)
+
+
+@dataclass(frozen=True, eq=False)
+class _Back:
+    """Stage three: 36 products per tile and channel into 16 outputs, bias and epilogue, store."""
+
+    job: _Job
+    planes: Ssa
+    spare: Ssa
+    n: Index
+    first: Index
+    last: Index
+
+    def emit(self, top: Index, count: Index) -> None:
+        e, job = self.job.e, self.job
+        _, h, w, _ = job.sizes
+        heights, widths = _extents(h), _extents(w)
+
+        def rows(y: Index, height: int) -> None:
+            local = e.sub(e.div(y, SIDE), top)
+            over_cascade(e, widths, 0, w, lambda x, width: self._tile(local, y, x, height, width))
+
+        over_cascade(e, heights, e.mul(top, SIDE), e.min(e.mul(e.add(top, count), SIDE), h), rows)
+
+    def _tile(self, row: Index, y: Index, x: Index, height: int, width: int) -> None:
+        e, job = self.job.e, self.job
+        tile = e.add(e.mul(row, job.across), e.div(x, SIDE))
+        at = e.offset(self.planes, e.mul(tile, job.output_row_bytes))
+        spot = Spot(self.n, y, x, height, width)
+        over_columns(e, job.sizes[3], 1, (self.first, self.last), lambda c: self._finish(at, spot, c))
+
+    def _finish(self, at: Ssa, spot: Spot, columns: Columns) -> None:
+        e, job, width = self.job.e, self.job, self.job.e.target.vector_bytes
+        type = vector("float", e.lanes_for("float"))
+        source = e.at(at, "float", e.sub(columns.first, self.first))
+        for j in range(PATCH):
+            plane = [e.offset(source, (i * PATCH + j) * job.output_plane_bytes) for i in range(PATCH)]
+            for i, value in enumerate(_times_a(e, [e.load(type, p, width) for p in plane])):
+                e.store(value, e.offset(self.spare, (i * PATCH + j) * width), width)
+        found: list[Ssa] = []
+        for i in range(spot.height):
+            line = [e.load(type, e.offset(self.spare, (i * PATCH + j) * width), width) for j in range(PATCH)]
+            found += _times_a(e, line)[: spot.width]
+        if job.bias is not None:
+            bias = e.load(type, e.at(job.bias, "float", columns.first), width)
+            found = [e.fadd(value, bias) for value in found]
+        job.epilogue.emit(e, spot, columns, found)
+
+
+def _extents(size: int) -> tuple[int, ...]:
+    """Heights of the tiles along an axis: full ones, then what is left."""
+    return (SIDE, size % SIDE) if size % SIDE else (SIDE,)
+
+
+def filter_transform() -> Array:
+    """G [6, 3] for the points: powers of each over its differences with the others."""
+    points = np.array([0, NEAR, -NEAR, FAR, -FAR])
+    differences = points[:, None] - points[None, :] + np.eye(len(points))
+    finite = points[:, None] ** np.arange(3) / differences.prod(1)[:, None]
+    return np.concatenate([finite, [[0, 0, 1]]])
+
+
+def pack_transformed(weights: Array, width: int, lanes: int) -> Array:
+    """[O, C, 3, 3] -> 36 planes of panels [C, width] of ``G g G^T``."""
+    g = filter_transform()
+    planes = np.einsum("ai,ocij,bj->abco", g, weights.astype(np.float64), g, optimize=True).astype(np.float32)
+    return np.concatenate([pack_panels(plane, width, lanes) for plane in planes.reshape(PRODUCTS, *planes.shape[2:])])
+
+
+def _scaled(e: Emitter, a: Ssa, factor: float, b: Ssa) -> Ssa:
+    """``a * factor + b``."""
+    return e.fma(a, literal(a.type, factor), b)
+
+
+def _times_b(e: Emitter, d: Sequence[Ssa]) -> list[Ssa]:
+    """Six inputs times B transposed: its rows are the polynomials that vanish at all points but one."""
+    near, far = NEAR**2, FAR**2
+    even_near, odd_near = _scaled(e, d[2], -far, d[4]), _scaled(e, d[1], -far, d[3])
+    even_far, odd_far = _scaled(e, d[2], -near, d[4]), _scaled(e, d[1], -near, d[3])
+    return [
+        _scaled(e, d[0], near * far, _scaled(e, d[2], -near - far, d[4])),
+        _scaled(e, odd_near, NEAR, even_near),
+        _scaled(e, odd_near, -NEAR, even_near),
+        _scaled(e, odd_far, FAR, even_far),
+        _scaled(e, odd_far, -FAR, even_far),
+        _scaled(e, d[1], near * far, _scaled(e, d[3], -near - far, d[5])),
+    ]
+
+
+def _times_a(e: Emitter, m: Sequence[Ssa]) -> list[Ssa]:
+    """Six products times A transposed: powers of the points."""
+    even_near, even_far = e.fadd(m[1], m[2]), e.fadd(m[3], m[4])
+    odd_near, odd_far = e.fsub(m[1], m[2]), e.fsub(m[3], m[4])
+    return [
+        e.fadd(e.fadd(m[0], even_near), even_far),
+        _scaled(e, odd_far, FAR, e.fmul(odd_near, literal(odd_near.type, NEAR))),
+        _scaled(e, even_far, FAR**2, e.fmul(even_near, literal(even_near.type, NEAR**2))),
+        _scaled(e, odd_far, FAR**3, _scaled(e, odd_near, NEAR**3, m[5])),
+    ]

@@ -171,3 +171,13 @@ def test_an_unknown_activation_is_refused() -> None:
     feeds = {"x": X, **weights("RNN")}
     with pytest.raises(UnsupportedModel, match=r"RNN-\d+ 'RNN_0': activation 'swish'; supported: relu, tanh"):
         layer("RNN", feeds, ["x", "w", "r"], activations=["Swish"])
+
+
+def test_clipping_bounds_gates_but_not_the_cell() -> None:
+    feeds = {"x": X[:1] * 9, **weights("LSTM"), "c": np.full((1, N, H), 3, np.float32)}
+    found = layer("LSTM", feeds, ["x", "w", "r", "b", "", "", "c"], 3, clip=0.5)
+    low, high = sigmoid(-0.5), sigmoid(0.5)
+    assert found["last_c"].max() <= 3 * high + high * np.tanh(0.5) + 1e-6
+    ratio = found["last_h"] / np.tanh(found["last_c"])
+    assert ratio.min() >= low - 1e-6
+    assert ratio.max() <= high + 1e-6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -104,7 +104,8 @@ def _run(cell: Cell, attributes: Attributes, operands: tuple[Array, ...]) -> tup
 def _lstm_step(
     attributes: Attributes, x: Array, w: Array, r: Array, b: Array, functions: list[Activation], peepholes: Array
 ) -> tuple[Array, Step]:
-    f, g, h_of = functions
+    f, g, out = functions
+    h_of = replace(out, clip=0.0)  # the cell itself is not clipped: ONNX Runtime's reading of the standard
     half = len(b) // 2
     gates_in = x @ w.T + (b[:half] + b[half:])
     p_in, p_out, p_forget = np.split(peepholes, 3)

@@ -31,7 +31,7 @@ class Recurrent(Op):
     """What Lstm, Gru and Rnn share.
 
     ``activations`` holds the names (keys of ACTIVATIONS) of one direction after the other, ``alphas`` and ``betas``
-    their constants; ``clip``, unless 0, bounds what goes into them. The last operand, if there is one more than
+    their constants; ``clip``, unless 0, bounds what goes into them, the cell of an Lstm excepted. The last operand, if there is one more than
     needed, holds the length of each sequence: beyond it the state stands still and the output is 0.
     """
 

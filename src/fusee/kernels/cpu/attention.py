@@ -113,7 +113,7 @@ def _problem(group: Anchored) -> str:
 
 
 def _last(shape: Sequence[Dim], strides: Sequence[Dim]) -> Dim:
-    return 0 if shape[-1] == 1 else strides[-1]
+    return 0 if not shape or shape[-1] == 1 else strides[-1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,8 +31,9 @@ class Recurrent(Op):
     """What Lstm, Gru and Rnn share.
 
     ``activations`` holds the names (keys of ACTIVATIONS) of one direction after the other, ``alphas`` and ``betas``
-    their constants; ``clip``, unless 0, bounds what goes into them, the cell of an Lstm excepted. The last operand, if there is one more than
-    needed, holds the length of each sequence: beyond it the state stands still and the output is 0.
+    their constants; ``clip``, unless 0, bounds what goes into them, except into that of an Lstm's cell. The last
+    operand, if there is one more than needed, holds the length of each sequence: beyond it the state stands still
+    and the output is 0.
     """
 
     direction: str

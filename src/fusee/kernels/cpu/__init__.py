@@ -8,6 +8,10 @@ from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMat
 from fusee.kernels.cpu.nest_resize import TableResize
 from fusee.kernels.cpu.nest_windows import NestMaxPoolIndices, NestMaxUnpool, NestPool
 from fusee.kernels.cpu.pointwise import Pointwise
+from fusee.kernels.cpu.reduce import Position, Reduction, Running
+from fusee.kernels.cpu.scatter import ScatterLines, ScatterSlices
+from fusee.kernels.cpu.softmax import ROW_KERNELS
+from fusee.kernels.cpu.topk import TopKInsertion
 from fusee.kernels.kernel import Backend, Kernel
 
 NESTS: tuple[Kernel, ...] = (
@@ -19,5 +23,17 @@ NESTS: tuple[Kernel, ...] = (
     NestMaxUnpool(),
     TableResize(),
 )
-KERNELS: tuple[Kernel, ...] = (*DENSE_KERNELS, Pointwise(), *NESTS, Indexed())
+KERNELS: tuple[Kernel, ...] = (
+    *DENSE_KERNELS,
+    Pointwise(),
+    *ROW_KERNELS,
+    Reduction(),
+    Position(),
+    Running(),
+    TopKInsertion(),
+    ScatterLines(),
+    ScatterSlices(),
+    *NESTS,
+    Indexed(),
+)
 CPU = Backend("cpu", KERNELS)

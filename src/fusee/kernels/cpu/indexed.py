@@ -16,6 +16,7 @@ from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops import index as ix
 from fusee.ops import shape as sh
 from fusee.ops.elementwise import Elementwise
+from fusee.ops.reduce import Lrn
 
 READERS: Mapping[type[Op], Read] = {
     sh.Transpose: moves.transpose,
@@ -34,6 +35,7 @@ READERS: Mapping[type[Op], Read] = {
     ix.GatherNd: moves.gather_nd,
     ix.OneHot: moves.one_hot,
     ix.TensorScatter: moves.tensor_scatter,
+    Lrn: moves.lrn,
 }
 
 

@@ -7,10 +7,12 @@ from fusee.ir.graph import Node, Value
 from fusee.kernels.cpu.coords import Coord, Lanes, Spot, inside, moved, positions, scaled, splat_index
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.lane_types import compute_type
+from fusee.kernels.cpu.math_exp import exp, log, number
 from fusee.kernels.cpu.spots import Reader, broadcast_spot, flattened, index_lanes, unflattened
 from fusee.kernels.cpu.ssa import Ssa, element_of, is_float, literal, vector
 from fusee.ops import index as ix
 from fusee.ops import shape as sh
+from fusee.ops.reduce import Lrn
 
 
 def zeros(node: Node, lanes: Lanes) -> Ssa:
@@ -231,3 +233,18 @@ def tensor_scatter(r: Reader, node: Node, spot: Spot, lanes: Lanes) -> Ssa:
     coord = Coord(0, 0, distance)
     here = lanes.within(e, inside(e, coord, e.dim(update.type.shape[axis]), lanes.count))
     return _where_any(r, here, update, replaced(spot, axis, coord), r.at(cache, spot, lanes))
+
+
+def lrn(r: Reader, node: Node, spot: Spot, lanes: Lanes) -> Ssa:
+    """Divide by a power of the squares of the channels around, the power taken through logarithms."""
+    assert isinstance(node.op, Lrn)
+    e, op, (x,) = r.e, node.op, node.operands
+    here, before = r.at(x, spot, lanes), (op.size - 1) // 2
+    total = zeros(node, lanes)
+    for by in range(-before, op.size - before):
+        coord = moved(e, spot[1], by)
+        near = lanes.within(e, inside(e, coord, e.dim(x.type.shape[1]), lanes.count))
+        neighbour = _where_any(r, near, x, replaced(spot, 1, coord), zeros(node, lanes))
+        total = e.fma(neighbour, neighbour, total)
+    grown = e.fma(total, number(here, op.alpha / op.size), number(here, op.bias))
+    return e.fmul(here, exp(e, e.fmul(log(e, grown), number(here, -op.beta))))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusee.base.dims import Dim
 from fusee.ir.graph import Op
-from fusee.kernels.cpu.coords import Lanes, Spot, linear, load, store
+from fusee.kernels.cpu.coords import Lanes, Spot, linear, store
 from fusee.kernels.cpu.emit import Emitter
+from fusee.kernels.cpu.formula import FormulaWriter
 from fusee.kernels.cpu.group import Addresses, Group, group_of, lanes_for
-from fusee.kernels.cpu.lanes import constant_lanes, emit_node
-from fusee.kernels.cpu.ssa import Ssa
-from fusee.kernels.cpu.trace import Apply, Formula, Leaf, joined, leaves_of, strides_of, trace
+from fusee.kernels.cpu.trace import Formula, Leaf, joined, leaves_of, strides_of, trace
 from fusee.kernels.cpu.walk import Walk
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 
@@ -61,43 +59,13 @@ class Pointwise(Kernel):
         e = Emitter(symbol, call.target)
         walk = Walk(found.sizes, lanes_for(e, group))
         addresses = Addresses(e, group)
-        writer = _Writer(e, found, addresses)
-        walk.emit(e, writer.visit)
+        writer = FormulaWriter(e, addresses, found.leaves)
+        dtype = call.results[0].type.dtype
+
+        def visit(spot: Spot, lanes: Lanes) -> None:
+            at = linear(e, spot, found.result, lanes.count)
+            store(e, writer.lanes(found.formula, spot, lanes), e.result(), dtype, at, lanes)
+
+        walk.emit(e, visit)
         launch = e.launch(walk.units)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(addresses.constants))
-
-
-class _Writer:
-    """Writes the formula for one vector."""
-
-    def __init__(self, e: Emitter, found: Plain, addresses: Addresses) -> None:
-        self._e = e
-        self._plain = found
-        self._dtype = addresses.group.call.results[0].type.dtype
-        self._result = e.result()
-        self._bases = {leaf: self._base(leaf, addresses) for leaf in found.leaves}
-
-    def _base(self, leaf: Leaf, addresses: Addresses) -> Ssa:
-        e = self._e
-        distance = e.mul(e.dim(leaf.offset), leaf.dtype.itemsize_bytes)
-        return e.offset(addresses.of(leaf.value), distance)
-
-    def visit(self, spot: Spot, lanes: Lanes) -> None:
-        values: dict[Formula, Ssa] = {}
-        value = self._compute(self._plain.formula, spot, lanes, values)
-        at = linear(self._e, spot, self._plain.result, lanes.count)
-        store(self._e, value, self._result, self._dtype, at, lanes)
-
-    def _compute(self, part: Formula, spot: Spot, lanes: Lanes, values: dict[Formula, Ssa]) -> Ssa:
-        if part not in values:
-            values[part] = self._new(part, spot, lanes, values)
-        return values[part]
-
-    def _new(self, part: Formula, spot: Spot, lanes: Lanes, values: dict[Formula, Ssa]) -> Ssa:
-        if isinstance(part, Leaf):
-            at = linear(self._e, spot, self._plain.leaves[part], lanes.count)
-            return load(self._e, self._bases[part], part.dtype, at, lanes)
-        if isinstance(part, Apply):
-            operands: Sequence[Ssa] = [self._compute(o, spot, lanes, values) for o in part.operands]
-            return emit_node(self._e, part.node, *operands)
-        return constant_lanes(part, lanes.count)

@@ -1,0 +1,137 @@
+"""Softmax, its logarithm, and normalisation to mean 0 and variance 1, with what is fused before and after them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from fusee.ir.graph import Op
+from fusee.kernels.cpu.coords import Lanes, Spot
+from fusee.kernels.cpu.lane_types import compute_type
+from fusee.kernels.cpu.math_exp import exp, log, number, square_root
+from fusee.kernels.cpu.reduce import count_lanes, finished
+from fusee.kernels.cpu.rows import RowLoops, Rows, split
+from fusee.kernels.cpu.ssa import Ssa, literal, vector
+from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
+from fusee.ops.fused import Fused
+from fusee.ops.reduce import LogSoftmax, Normalize, Softmax
+
+Item = Callable[[RowLoops, Spot, Lanes], None]
+
+
+def _axes(op: Op) -> tuple[int, ...]:
+    if isinstance(op, Normalize):
+        return op.axes
+    assert isinstance(op, Softmax | LogSoftmax)
+    return (op.axis,)
+
+
+def _zero(loops: RowLoops, lanes: Lanes, value: float = 0) -> Ssa:
+    return literal(vector(compute_type(loops.rows.anchor.types[0].dtype), lanes.count), value)
+
+
+def _largest(loops: RowLoops, spot: Spot, lanes: Lanes) -> Ssa:
+    e = loops.e
+    start = _zero(loops, lanes, -math.inf)
+    (top,) = loops.fold(spot, lanes, lambda s, h, t: [e.fmax(loops.operand(s, h), t)], [start])
+    return loops.combined(e.fmax, top)
+
+
+def _exponentials(loops: RowLoops, spot: Spot, lanes: Lanes, top: Ssa) -> Ssa:
+    """The sum of exp(x - top)."""
+    e = loops.e
+
+    def step(at: Spot, here: Lanes, total: Ssa) -> Sequence[Ssa]:
+        return [e.fadd(total, exp(e, e.fsub(loops.operand(at, here), top)))]
+
+    (total,) = loops.fold(spot, lanes, step, [_zero(loops, lanes)])
+    return loops.combined(e.fadd, total)
+
+
+def _softmax(loops: RowLoops, spot: Spot, lanes: Lanes) -> None:
+    e = loops.e
+    top = _largest(loops, spot, lanes)
+    scale = e.fdiv(number(top, 1), _exponentials(loops, spot, lanes, top))
+
+    def write(at: Spot, here: Lanes) -> Sequence[Ssa]:
+        loops.put(e.fmul(exp(e, e.fsub(loops.operand(at, here), top)), scale), at, here)
+        return []
+
+    loops.fold(spot, lanes, write, [])
+
+
+def _log_softmax(loops: RowLoops, spot: Spot, lanes: Lanes) -> None:
+    e = loops.e
+    top = _largest(loops, spot, lanes)
+    logarithm = log(e, _exponentials(loops, spot, lanes, top))
+
+    def write(at: Spot, here: Lanes) -> Sequence[Ssa]:
+        loops.put(e.fsub(e.fsub(loops.operand(at, here), top), logarithm), at, here)
+        return []
+
+    loops.fold(spot, lanes, write, [])
+
+
+def _normalize(loops: RowLoops, spot: Spot, lanes: Lanes) -> None:
+    e, op = loops.e, loops.rows.anchor.op
+    assert isinstance(op, Normalize)
+    start = _zero(loops, lanes)
+    count = count_lanes(e, loops.rows.count, start.type)
+    mean = None
+    if op.center:
+        (total,) = loops.fold(spot, lanes, lambda s, h, t: [e.fadd(t, loops.operand(s, h))], [start])
+        mean = e.fdiv(loops.combined(e.fadd, total), count)
+
+    def distance(at: Spot, here: Lanes) -> Ssa:
+        x = loops.operand(at, here)
+        return e.fsub(x, mean) if mean else x
+
+    def square(at: Spot, here: Lanes, total: Ssa) -> Sequence[Ssa]:
+        d = distance(at, here)
+        return [e.fma(d, d, total)]
+
+    (squares,) = loops.fold(spot, lanes, square, [start])
+    variance = e.fdiv(loops.combined(e.fadd, squares), count)
+    scale = e.fdiv(number(variance, 1), square_root(e, e.fadd(variance, number(variance, op.epsilon))))
+
+    def write(at: Spot, here: Lanes) -> Sequence[Ssa]:
+        loops.put(e.fmul(distance(at, here), scale), at, here)
+        return []
+
+    loops.fold(spot, lanes, write, [])
+
+
+class Row(Kernel):
+    """Several passes over each row: what the row as a whole is, then every element by it."""
+
+    op = Op
+    kind: type[Op]
+    item: Item
+
+    def __init__(self, kind: type[Op], item: Item) -> None:
+        self.kind = kind
+        self.item = item
+
+    @property
+    def name(self) -> str:
+        return f"Row{self.kind.__name__}"
+
+    def refuses(self, call: KernelCall) -> str:
+        if not isinstance(call.op, self.kind | Fused):
+            return f"{type(call.op).__name__} is not {self.kind.__name__}"
+        found = split(call, self.kind, _axes)
+        return found if isinstance(found, str) else ""
+
+    def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
+        rows = split(call, self.kind, _axes)
+        assert isinstance(rows, Rows)
+        loops = RowLoops(symbol, rows)
+        loops.each(lambda spot, lanes: self.item(loops, spot, lanes))
+        return finished(loops)
+
+
+ROW_KERNELS: tuple[Kernel, ...] = (
+    Row(Softmax, _softmax),
+    Row(LogSoftmax, _log_softmax),
+    Row(Normalize, _normalize),
+)

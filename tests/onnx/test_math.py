@@ -141,6 +141,13 @@ def test_reduction_over_input_axes(kind: str, axes: Array | None):
     assert_like_ort(*one_node(f"Reduce{kind}", inputs, constant=() if axes is None else (1,)))
 
 
+@pytest.mark.parametrize("axes", [[1], [-1, 0], [0, 1, 2], []])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_reduction_over_axes_that_only_the_run_knows(axes: list[int], keepdims: int):
+    inputs = [real(2, 3, 5), np.array(axes, np.int64)]
+    assert_like_ort(*one_node("ReduceMean", inputs, keepdims=keepdims))
+
+
 @pytest.mark.parametrize("kind", ["Sum", "Mean", "Max", "Min", "Prod"])
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_reduction_of_integers(kind: str, dtype: type):
@@ -171,6 +178,10 @@ def test_softmax_in_both_shapes(op: str, version: int, axis: int | None):
 def test_cumulative_sum(exclusive: int, reverse: int, axis: int):
     inputs = [real(3, 5), np.array(axis)]
     assert_like_ort(*one_node("CumSum", inputs, constant=(1,), exclusive=exclusive, reverse=reverse))
+
+
+def test_cumulative_sum_along_an_axis_that_only_the_run_knows():
+    assert_like_ort(*one_node("CumSum", [real(3, 5), np.array(-1)], reverse=1))
 
 
 def _parameters(channels: int) -> list[Array]:

@@ -156,6 +156,8 @@ class OnnxCall:
         that are bound at run time, and ``ordered`` must then be applied to the data operand.
         """
         value = self.value(i)
+        if value.type.size == 0:
+            return ()
         known = self.host.known_dims(value)
         if known is not None:
             self.tokens += [value] if self.comes_from_data(known) else []

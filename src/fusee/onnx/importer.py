@@ -14,7 +14,8 @@ from fusee.base.dims import Dim, Expr, element_name, sym
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import DType, TensorType
 from fusee.ir.graph import Const, Graph, Input, Value
-from fusee.onnx.call import Lowering, OnnxCall
+from fusee.onnx.call import LoweringFunction, OnnxCall
+from fusee.onnx.functions import function_body, has_body
 from fusee.onnx.loader import check_opset, element_type, load_model, nan_initializers, tensor_array
 from fusee.onnx.lowerings import LOWERINGS
 from fusee.onnx.refused import REFUSED
@@ -43,39 +44,10 @@ def _import_proto(model: onnx.ModelProto, folder: Path | None, name: str) -> Gra
             f"{name}: weights hold NaN: {shown}. Every result would be NaN; "
             "the training run or the export went wrong, so export the model again"
         )
-    model = inline_functions(model)
-    opsets = {_domain(e.domain): e.version for e in model.opset_import}
-    return Importer(opsets, folder, name).import_main(model.graph)
-
-
-def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its own functions, and schema functions that have no lowering of their own, expanded."""
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    lowered = {(entry.domain, entry.op_type) for entry in LOWERINGS}
-    for _ in range(8):  # a body may use further functions
-        missing = sorted({k for k in _op_keys(model.graph) if k not in lowered and _has_body(model, *k)})
-        if not missing:
-            break
-        model = onnx.inliner.inline_selected_functions(model, missing, inline_schema_functions=True)
-    return model
-
-
-def _op_keys(graph: onnx.GraphProto) -> set[tuple[str, str]]:
-    keys = {(_domain(n.domain), n.op_type) for n in graph.node}
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                keys |= _op_keys(attribute.g)
-    return keys
-
-
-def _has_body(model: onnx.ModelProto, domain: str, op_type: str) -> bool:
-    version = next((e.version for e in model.opset_import if _domain(e.domain) == domain), 0)
-    if not onnx.defs.has(op_type, version, domain):
-        return False
-    schema = onnx.defs.get_schema(op_type, version, domain)
-    return schema.has_function or schema.has_context_dependent_function
+    opsets = {_domain(e.domain): e.version for e in model.opset_import}
+    return Importer(opsets, folder, name).import_main(model.graph)
 
 
 def _domain(domain: str) -> str:
@@ -182,7 +154,7 @@ class Importer:
             self._node(node, index, proto)
         return tuple(v for o in proto.output if (v := self._find(o.name, "the graph's outputs", proto)) is not None)
 
-    def _find(self, name: str, user: str, proto: onnx.GraphProto) -> Value | None:
+    def _find(self, name: str, user: str, proto: onnx.GraphProto | onnx.FunctionProto) -> Value | None:
         try:
             return self.scope.find(name, self.contents)
         except KeyError:
@@ -190,7 +162,7 @@ class Importer:
             why = "only computed after it: the graph has a cycle, or is not sorted" if made_later else "never computed"
             raise ModelError(f"{self.model_name}: {user} needs {name!r}, which is {why}") from None
 
-    def _node(self, node: onnx.NodeProto, index: int, proto: onnx.GraphProto) -> None:
+    def _node(self, node: onnx.NodeProto, index: int, proto: onnx.GraphProto | onnx.FunctionProto) -> None:
         name = node.name or f"{node.op_type}_{index}"
         found = [self._find(i, f"{node.op_type} {name!r}", proto) if i else None for i in node.input]
         poisoned = any(i and v is None for i, v in zip(node.input, found, strict=True))
@@ -201,7 +173,7 @@ class Importer:
         try:
             lowering = self._lowering(call)
             if not poisoned:
-                results = _as_tuple(lowering.function(call))
+                results = _as_tuple(lowering(call))
         except UnsupportedModel as err:
             self.problems.append(str(err))
         except ModelError as err:
@@ -219,16 +191,32 @@ class Importer:
             if results and (i >= len(results) or results[i] is None):
                 self.problems.append(f"{call.where}: output {i} ({output!r}) is not supported")
 
-    def _lowering(self, call: OnnxCall) -> Lowering:
+    def _lowering(self, call: OnnxCall) -> LoweringFunction:
         candidates = [e for e in LOWERINGS if (e.domain, e.op_type) == (call.domain, call.op_type)]
         if not candidates:
+            if call.op_type not in REFUSED and has_body(call):
+                return self._expanded
             reason = REFUSED.get(call.op_type, "no lowering for it; add one in fusee/onnx and list it in LOWERINGS")
             call.refuse(reason)
         fitting = [e for e in candidates if e.since_version <= call.version]
         if not fitting:
             oldest = min(e.since_version for e in candidates)
             call.refuse(f"opset {call.version} of its domain; expected {oldest} or newer")
-        return max(fitting, key=lambda e: e.since_version)
+        return max(fitting, key=lambda e: e.since_version).function
+
+    def _expanded(self, call: OnnxCall) -> tuple[Value | None, ...]:
+        """The results of an op that the standard defines by others, from the nodes of its body."""
+        body = function_body(call)
+        outer, opsets = self.scope, self.opsets
+        self.scope = Scope(dict(zip(body.input, call.inputs, strict=False)))
+        self.opsets = opsets | {_domain(e.domain): e.version for e in body.opset_import}
+        try:
+            for index, node in enumerate(body.node):
+                self._node(node, index, body)
+            results = tuple(self.scope.values[name] for name in body.output[: len(call.output_names)])
+        finally:
+            self.scope, self.opsets = outer, opsets
+        return () if None in results else results
 
     def fresh(self, hint: str) -> Expr:
         base = identifier(hint) or "size"

@@ -27,7 +27,7 @@ from fusee.kernels.kernel import Kernel, KernelCall, Operand
 from fusee.onnx.importer import import_model
 from fusee.passes import pipeline
 from fusee.planner.plan import Planned, Planner
-from fusee.planner.select import choose
+from fusee.planner.select import accepts
 from fusee.planner.unfuse import unfuse
 from fusee.runtime.engine import Engine
 from fusee.verification.blame import Blame, find_blame
@@ -166,7 +166,7 @@ class _Attempts:
     def _accepts(self, op: Op, operands: tuple[Value, ...]) -> bool:
         """Whether some kernel computes the op on these operands."""
         given = [Operand(v.type, None, const_array(v)) for v in operands]
-        return choose(CPU, KernelCall.of(op, given, self.target), self._is_banned) is not None
+        return accepts(CPU, KernelCall.of(op, given, self.target), self._is_banned) is not None
 
     def _is_banned(self, kernel: Kernel, call: KernelCall) -> bool:
         types = tuple(o.type for o in call.operands)
@@ -223,10 +223,10 @@ class _Attempts:
         if blame.node is None:
             return ""
         given = [Operand(v.type, None, const_array(v)) for v in blame.node.operands]
-        chosen = choose(CPU, KernelCall.of(blame.node.op, given, self.target), self._is_banned)
+        chosen = accepts(CPU, KernelCall.of(blame.node.op, given, self.target), self._is_banned)
         if chosen is None:
             raise VerifyError(f"{self.graph.name}: {blame}; it runs on the host, so nothing else computes it; not saved")
-        return chosen.kernel.name
+        return chosen.name
 
     def _finish(
         self,

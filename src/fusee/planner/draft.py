@@ -16,7 +16,7 @@ from fusee.ops.control import After, Bind, If, Loop, Scan
 from fusee.ops.shape import Concat, DimsTensor, Reshape, Slice
 from fusee.planner.code import CodeBook
 from fusee.planner.location import Location, Storage, window
-from fusee.planner.select import Banned, Choice, allow_all, choose, refusals
+from fusee.planner.select import Banned, Choice, accepts, allow_all, choose, refusals
 from fusee.planner.views import ALIASES, Part, alias_root, concat_parts, slice_source, users_of
 
 CONTROL = (If, Loop, Scan)
@@ -224,7 +224,7 @@ class Drawer:
         return KernelCall(node.op, operands, results, self.target)
 
     def _chooses(self, call: KernelCall) -> bool:
-        return choose(self.backend, call, self.banned) is not None
+        return accepts(self.backend, call, self.banned) is not None
 
     def _accepts_part(self, node: Node, value: Value, whole: Value, axis: int) -> bool:
         """Whether kernels write and read the value with the strides of a concatenation's part."""
@@ -237,8 +237,8 @@ class Drawer:
         spot = window(Location(Storage(Space.ARENA, 0)), shape, starts, value.type.shape, 1)
         if spot.strides is None:
             return True
-        plain, strided = (choose(self.backend, self._call(node, {value: s}), self.banned) for s in (None, spot.strides))
-        same = plain is not None and strided is not None and plain.kernel is strided.kernel
+        plain, strided = (accepts(self.backend, self._call(node, {value: s}), self.banned) for s in (None, spot.strides))
+        same = plain is not None and strided is plain
         others = [u for u in self.users[value] if not isinstance(u.op, Concat)]
         hosted = any(u.op.on_host or isinstance(u.op, CONTROL) for u in others)
         return same and not hosted and all(self._chooses(self._call(u, {value: spot.strides})) for u in others)

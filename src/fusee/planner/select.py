@@ -39,6 +39,11 @@ def choose(backend: Backend, call: KernelCall, banned: Banned = allow_all) -> Ch
     return None
 
 
+def accepts(backend: Backend, call: KernelCall, banned: Banned = allow_all) -> Kernel | None:
+    """The kernel that ``choose`` would choose, without looking for its tactic."""
+    return next((k for k in backend.kernels_for(call.op) if not k.refuses(call) and not banned(k, call)), None)
+
+
 def refusals(backend: Backend, call: KernelCall) -> tuple[tuple[str, str], ...]:
     """What each kernel for this op says against the call."""
     return tuple((k.name, reason) for k in backend.kernels_for(call.op) if (reason := k.refuses(call)))

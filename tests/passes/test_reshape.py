@@ -62,4 +62,4 @@ def test_of_two_products_neither_gives_way():
         %e = exp(%n)
         %0 = add(%e, %r)
         return %0"""
-    check_declines(text, RESHAPE, "reshape-before-residual at Add: the other operand is a product as well")
+    check_declines(text, RESHAPE, "reshape-before-residual at Add: the other operand can be joined as well")

@@ -1,4 +1,4 @@
-"""Reshapes sink below elementwise ops, so that those meet the product or convolution that made their operand."""
+"""Reshapes sink below elementwise ops, so that those meet the product or the transpose that made their operand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fusee.ir.rewrite import rule
 from fusee.ops.element import Elementwise
 from fusee.ops.linear import Conv, MatMul
 from fusee.ops.quantize import Dequantize, Quantize
-from fusee.ops.shape import Reshape
+from fusee.ops.shape import Reshape, Transpose
 from fusee.passes.known import is_const
 
-HEAVY = (Conv, MatMul)
+JOINED = (Conv, MatMul, Transpose)  # what writes its result once, and can do more to it on the way
 
 
 @rule(Pat(Elementwise, rest=True))
@@ -36,29 +36,29 @@ def _same_in_both(constant: Value, root: Value, inner: Value) -> bool:
 
 @rule(Pat(Elementwise, rest=True))
 def reshape_before_residual(root: Value) -> Value:
-    """f(reshape(product), b) = reshape(f(product, reshape(b))): the sum joins the product; reshapes cost nothing."""
+    """f(reshape(y), b) = reshape(f(y, reshape(b))): the sum joins what computes y; reshapes cost nothing."""
     fits(len(root.operands) == 2 and all(v.type.shape == root.type.shape for v in root.operands))
-    left, right = (_heavy_behind_reshape(v) for v in root.operands)
+    left, right = (_behind_reshape(v) for v in root.operands)
     fits((left is None) != (right is None))
-    product = left or right
-    assert product is not None
-    need(not any(_is_product(v) for v in root.operands), "the other operand is a product as well")
-    shape = product.type.shape
+    joined = left or right
+    assert joined is not None
+    need(not any(_can_be_joined(v) for v in root.operands), "the other operand can be joined as well")
+    shape = joined.type.shape
     operands = [h or Reshape(shape)(v) for h, v in zip((left, right), root.operands, strict=True)]
     return Reshape(root.type.shape)(root.op(*operands))
 
 
-def _heavy_behind_reshape(value: Value) -> Value | None:
-    """The product that a value is a reshape of."""
+def _behind_reshape(value: Value) -> Value | None:
+    """What a value is a reshape of, when that can be joined."""
     source = value.operands[0] if isinstance(value.op, Reshape) else None
-    return source if source is not None and _is_product(source) else None
+    return source if source is not None and _can_be_joined(source) else None
 
 
-def _is_product(value: Value) -> bool:
-    """Whether it comes out of a product, changed at most element by element."""
+def _can_be_joined(value: Value) -> bool:
+    """Whether it comes out of a product or a transpose, changed at most element by element."""
     while isinstance(value.op, Elementwise) and value.operands[0].type.shape == value.type.shape:
         value = value.operands[0]
-    return isinstance(value.op, HEAVY)
+    return isinstance(value.op, JOINED)
 
 
 RESHAPE = (reshape_after_elementwise, reshape_before_residual)

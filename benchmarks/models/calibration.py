@@ -26,20 +26,20 @@ def draw_pictures(random: np.random.Generator, count: int, edge: int) -> Array:
     return picture
 
 
-def convolve(x: Array, filters: Array, stride: int, pad: int, groups: int) -> Array:
-    """Convolution of f64 [N,C,H,W] with [O,C/groups,K,K]."""
-    count, _, height, width = x.shape
+def convolve(x: Array, filters: Array, stride: int, pad: int) -> Array:
+    """Convolution of f64 [N,C,H,W] with [O,C,K,K], or of each channel alone with [C,1,K,K]."""
+    count, channels = x.shape[:2]
     outputs, inputs, kernel, _ = filters.shape
+    rows, columns = ((edge + 2 * pad - kernel) // stride + 1 for edge in x.shape[2:])
+    taps = [(i, j) for i in range(kernel) for j in range(kernel)]
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    rows, columns = ((edge + 2 * pad - kernel) // stride + 1 for edge in (height, width))
-    taps = filters.astype(np.float64).reshape(groups, outputs // groups, inputs, kernel, kernel)
-    total = np.zeros((count, groups, outputs // groups, rows * columns))
-    for i in range(kernel):
-        for j in range(kernel):
-            patch = _shifted(padded, i, j, rows, columns, stride).reshape(count, groups, inputs, -1)
-            weights = np.ascontiguousarray(taps[..., i, j])
-            total += weights * patch if inputs == 1 else weights @ patch
-    return total.reshape(count, outputs, rows, columns)
+    patches = [_shifted(padded, i, j, rows, columns, stride) for i, j in taps]
+    if inputs == 1:
+        return np.sum([filters[:, 0, i, j, None, None] * patch for (i, j), patch in zip(taps, patches, strict=True)], 0)
+    # One product for the whole layer: many small ones spend their time waking threads.
+    matrix = np.stack(patches).transpose(2, 0, 1, 3, 4).reshape(channels * len(taps), -1)
+    product = filters.astype(np.float64).reshape(outputs, -1) @ matrix
+    return product.reshape(outputs, count, rows, columns).swapaxes(0, 1)
 
 
 def _shifted(padded: Array, row: int, column: int, rows: int, columns: int, stride: int) -> Array:

@@ -14,7 +14,7 @@ from functools import cache
 from fusee.kernels.cpu import coefficients as c
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.math_exp import absolute, copy_sign, number, polynomial, round_even, square_root
-from fusee.kernels.cpu.ssa import Ssa, element_of, literal, with_element
+from fusee.kernels.cpu.ssa import Ssa, element_of, literal, mangled, with_element
 
 _BITS = 1400  # of pi; the largest double is below 2**1024 and the fraction is wanted to 160 bits
 _FIRST_EXPONENT = 19  # of the arguments that need the table
@@ -116,7 +116,7 @@ def _reduced_large(e: Emitter, x: Ssa) -> tuple[Ssa, Ssa]:
     exponent = e.op("lshr", bits, literal(bits.type, 52))
     row = e.op("sub", exponent, literal(bits.type, 1023 + _FIRST_EXPONENT))
     row = e.select(e.icmp("ult", row, literal(bits.type, len(_table()) // 3)), row, literal(bits.type, 0))
-    mantissa = e.op("or", e.op("and", bits, literal(bits.type, (1 << 52) - 1)), literal(bits.type, 1023 << 52))
+    mantissa = e.op("or", e.op("and", bits, literal(bits.type, (1 << 52) - 1)), literal(bits.type, (1023 + 52) << 52))
     m = copy_sign(e, e.bitcast(mantissa, x.type), x)
     first = e.op("mul", row, literal(bits.type, 3))
     table = e.table("double", _table())
@@ -125,29 +125,36 @@ def _reduced_large(e: Emitter, x: Ssa) -> tuple[Ssa, Ssa]:
 
 
 def _fraction(e: Emitter, m: Ssa, parts: list[Ssa]) -> tuple[Ssa, Ssa]:
-    """Reduce ``m * sum(parts)`` quarter turns, each part below 4: products are kept exact by fma."""
+    """Reduce ``m * sum(parts)`` quarter turns, ``m`` whole and the parts below 4: fma keeps products exact."""
     tops = [e.fmul(m, p) for p in parts]
     lost = [e.fma(m, p, e.fneg(t)) for p, t in zip(parts, tops, strict=True)]
-    multiple = round_even(e, tops[0])
-    rest = e.fsub(tops[0], multiple)
-    small = e.fadd(lost[0], tops[1])
-    rounding = e.fsub(tops[1], e.fsub(small, lost[0]))
-    total = e.fadd(rest, small)
-    rounding = e.fadd(rounding, e.fsub(small, e.fsub(total, rest)))
-    tail = e.fadd(rounding, e.fadd(lost[1], tops[2]))
-    return e.fmul(e.fadd(total, tail), number(m, math.pi / 2)), _quadrant(e, multiple)
+    fours = e.call(f"llvm.floor.{mangled(m.type)}", m.type, e.fmul(tops[0], number(m, 0.25)))
+    first, rounding = _exact_sum(e, e.fma(fours, number(m, -4), tops[0]), lost[0])
+    total, more = _exact_sum(e, first, tops[1])
+    multiple = round_even(e, total)
+    tail = e.fadd(e.fadd(rounding, more), e.fadd(lost[1], tops[2]))
+    rest = e.fadd(e.fsub(total, multiple), tail)
+    return e.fmul(rest, number(m, math.pi / 2)), _quadrant(e, multiple)
+
+
+def _exact_sum(e: Emitter, a: Ssa, b: Ssa) -> tuple[Ssa, Ssa]:
+    """A sum and what rounding took from it."""
+    total = e.fadd(a, b)
+    part = e.fsub(total, a)
+    return total, e.fadd(e.fsub(a, e.fsub(total, part)), e.fsub(b, part))
 
 
 @cache
 def _table() -> tuple[float, ...]:
-    """For each exponent from ``_FIRST_EXPONENT`` on, ``2**exponent * 2/pi`` modulo 4 as a sum of three doubles."""
+    """For each exponent of an argument, 2/pi times what the last bit of its mantissa is worth, modulo 4."""
     two_over_pi = (2 << 2 * _BITS) // _pi()
     rows: list[float] = []
-    for exponent in range(_FIRST_EXPONENT, 1024):
-        rest = (two_over_pi << exponent) % (4 << _BITS)
+    for exponent in range(_FIRST_EXPONENT - 52, 1024 - 52):
+        shifted = two_over_pi << exponent if exponent >= 0 else two_over_pi >> -exponent
+        rest = shifted % (4 << _BITS)
         for _ in range(3):
             part = _top_bits(rest)
-            rows.append(part / (1 << _BITS) if part < 1 << 900 else math.ldexp(part >> (_BITS - 200), -200))
+            rows.append(part / (1 << _BITS))
             rest -= part
     return tuple(rows)
 

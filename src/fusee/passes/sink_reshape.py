@@ -32,9 +32,15 @@ def sink_through_reshape(root: Value, moved: Value, x: Value) -> Value:
     spans = [[places[moved.op.perm[i]] for i in b.before] for b in found]
     need(all(_consecutive(s) for s in spans), "axes that are joined or split do not lie together")
     order = sorted(range(len(found)), key=lambda i: spans[i][:1])
-    axes = [a for i in order for a in found[i].after]
+    leading = _leading_ones(root.type.shape)
+    axes = [*leading, *[a for i in order for a in found[i].after if a not in leading]]
     shape = tuple(root.type.shape[a] for a in axes)
     return Transpose(tuple(axes.index(a) for a in range(len(axes))))(Reshape(shape)(x))
+
+
+def _leading_ones(shape: Shape) -> range:
+    """The first axes, as long as they are of size 1: a batch of one stays in front."""
+    return range(next((i for i, d in enumerate(shape) if d != 1), len(shape)))
 
 
 def _places(shape: Shape) -> dict[int, int]:
@@ -59,9 +65,15 @@ def part_before_reshape(root: Value, moved: Value, x: Value) -> Value:
     fits(needed != tuple(range(len(perm))))
     starts = [needed.index(g[0]) for g in groups if g]
     order = tuple(sorted(starts).index(s) for s in starts)
-    need(len(order) > 3 and order == to_first(len(order)), "what would be left to sink does not lead to channels last")
+    need(_leads_to_channels_first(order), "what would be left to sink does not lead to channels last")
     rest = tuple(needed.index(p) for p in perm)
     return Reshape(root.type.shape)(Transpose(rest)(Transpose(needed)(x)))
+
+
+def _leads_to_channels_first(order: tuple[int, ...]) -> bool:
+    """Whether the blocks are brought from (batch,) pixels, channels to (batch,) channels, pixels."""
+    count = len(order)
+    return (count > 3 and order == to_first(count)) or (count > 2 and order == (count - 1, *range(count - 1)))
 
 
 def _gathered(perm: tuple[int, ...], groups: list[list[int]]) -> tuple[int, ...]:

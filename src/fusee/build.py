@@ -97,7 +97,7 @@ class _Clock:
 def build(
     source: str | Path | onnx.ModelProto, options: BuildOptions | None = None, progress: Progress | None = None
 ) -> Engine:
-    """Compile a model into an engine for one machine. Raises ModelError, or VerifyError when it cannot be made right."""
+    """Compile a model into an engine for one machine. Raises ModelError; VerifyError when it cannot be made right."""
     return Engine(build_artifact(source, options, progress).artifact)
 
 
@@ -194,7 +194,7 @@ class _Attempts:
 
     def _judge(self, artifact: Artifact) -> tuple[tuple[Difference, ...], ...]:
         with Engine(artifact) as engine:
-            return compare_all(engine.run, self.samples)
+            return compare_all(engine.run, self.graph, self.samples)
 
     def _run_graph(self, graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
         with Engine(self._assemble(self._plan(graph))) as engine:
@@ -225,7 +225,9 @@ class _Attempts:
         given = [Operand(v.type, None, const_array(v)) for v in blame.node.operands]
         chosen = accepts(CPU, KernelCall.of(blame.node.op, given, self.target), self._is_banned)
         if chosen is None:
-            raise VerifyError(f"{self.graph.name}: {blame}; it runs on the host, so nothing else computes it; not saved")
+            raise VerifyError(
+                f"{self.graph.name}: {blame}; it runs on the host, so nothing else computes it; not saved"
+            )
         return chosen.name
 
     def _finish(

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
-
 import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
 from fusee.base.types import Array
 from fusee.ir import reference
 from fusee.onnx.importer import import_model
-from onnx import helper, numpy_helper
 
 
 def one_node(

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-import onnx
 from fusee.base.types import Array
 from fusee.ir.graph import Graph
 from fusee.ir.reference import run
 from fusee.onnx.importer import import_model
-from onnx import helper, numpy_helper
 
 NEWEST = onnx.defs.onnx_opset_version()
 Names = Sequence[str | int | None]

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from small_models import assert_same, check, expected, imported, model, node
 
-import onnx
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import Array
 from fusee.ir.graph import Graph
 from fusee.ir.reference import run
 from fusee.ops.control import If, Loop, Scan
-from onnx import TensorProto, helper, numpy_helper
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 TRUE, TRIPS = np.array(True), np.array(4)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from small_models import check, imported, node
 
-import onnx
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import Array
 from fusee.ir.graph import Const
 from fusee.ir.reference import run
-from onnx import helper, numpy_helper
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 

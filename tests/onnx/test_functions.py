@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 from small_models import check, imported, model, node
 
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.ir.reference import run
 from fusee.onnx.importer import import_model
 from fusee.onnx.lowerings import LOWERINGS
-from onnx import helper
 
 X = np.random.default_rng(2).normal(size=(3, 6)).astype(np.float32)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 from small_models import assert_same, check, imported, named, node
 
 from fusee.base.errors import ModelError
 from fusee.base.types import Array
 from fusee.ir.graph import Const
 from fusee.ir.reference import run
-from onnx import helper
 
 X = np.random.default_rng(3).normal(size=(3, 4, 5)).astype(np.float32)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 from small_models import imported, node
 
 from fusee.base.types import Array
 from fusee.ir.reference import run
-from onnx import TensorProto
 
 X = np.full((4, 5), 0.5, np.float32)
 

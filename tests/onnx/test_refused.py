@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from small_models import imported, node
 
-import onnx
 from fusee.base.errors import UnsupportedModel
 from fusee.onnx.lowerings import LOWERINGS
 from fusee.onnx.refused import REFUSED

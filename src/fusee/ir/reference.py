@@ -13,21 +13,27 @@ from fusee.base.types import Array
 from fusee.ir.graph import Const, Graph, Input, Node, Value, input_op
 
 Observer = Callable[[Node, tuple[Array, ...]], None]
+Disturb = Callable[[Array], Array]
 
 
-def run(graph: Graph, feeds: Mapping[str, Any], observe: Observer | None = None) -> dict[str, Array]:
+def run(
+    graph: Graph, feeds: Mapping[str, Any], observe: Observer | None = None, disturb: Disturb | None = None
+) -> dict[str, Array]:
     """Compute the graph's outputs by name from its inputs by name.
 
-    ``observe`` sees each node with its results. Raises RequestError when an input is missing or has another type.
+    ``observe`` sees each node with its results; ``disturb`` may change a result before it is used. Raises
+    RequestError when an input is missing or has another type.
     """
     missing = [input_op(v).name for v in graph.inputs if input_op(v).name not in feeds]
     if missing:
         raise RequestError(f"graph {graph.name} needs the inputs {', '.join(missing)}")
     operands = [np.asarray(feeds[input_op(v).name]) for v in graph.inputs]
-    return dict(zip(graph.names(), evaluate(graph, operands, observe), strict=True))
+    return dict(zip(graph.names(), evaluate(graph, operands, observe, disturb), strict=True))
 
 
-def evaluate(graph: Graph, operands: Sequence[Array], observe: Observer | None = None) -> tuple[Array, ...]:
+def evaluate(
+    graph: Graph, operands: Sequence[Array], observe: Observer | None = None, disturb: Disturb | None = None
+) -> tuple[Array, ...]:
     """Compute the outputs from the inputs in order. A value is dropped after its last use."""
     sizes: dict[str, int] = {}
     values: dict[Value, Array] = {}
@@ -40,6 +46,8 @@ def evaluate(graph: Graph, operands: Sequence[Array], observe: Observer | None =
             continue
         arrays = tuple(values[v] for v in node.operands)
         results = _compute(node, arrays, sizes)
+        if disturb and not isinstance(node.op, Const):
+            results = tuple(disturb(r) for r in results)
         if observe:
             observe(node, results)
         values.update(zip(node.results, results, strict=True))
@@ -63,7 +71,9 @@ def _compute(node: Node, operands: tuple[Array, ...], sizes: dict[str, int]) -> 
         return (node.op.value,)
     known: dict[str, Dim] = dict(sizes)
     results = node.op.bind(known).compute(*operands)
-    sizes.update(zip(node.op.element_symbols(), (int(x) for x in operands[0].ravel()) if operands else (), strict=False))
+    sizes.update(
+        zip(node.op.element_symbols(), (int(x) for x in operands[0].ravel()) if operands else (), strict=False)
+    )
     for result, declared in zip(results, node.types, strict=True):
         problem = match(declared.shape, result.shape, sizes)
         if problem or result.dtype != declared.dtype.numpy:

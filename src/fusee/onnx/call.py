@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
-
 import onnx
+
 from fusee.base.dims import Dim, Expr, count_name, sym, symbols
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import Array, TensorType

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-
 import onnx
+
 from fusee.base.dims import Dim, Expr, dim_max, symbols
 from fusee.base.errors import ModelError
 from fusee.base.types import BOOL, I64, TensorType

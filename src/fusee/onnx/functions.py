@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import onnx
+from onnx import helper
+
 from fusee.base.errors import ModelError
 from fusee.ir.graph import Value
 from fusee.onnx.call import OnnxCall
-from onnx import helper
 
 
 def has_body(call: OnnxCall) -> bool:

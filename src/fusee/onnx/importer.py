@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import onnx
 import onnx.inliner
 
-import onnx
 from fusee.base.dims import Dim, Expr, element_name, sym
 from fusee.base.errors import ModelError, UnsupportedModel
 from fusee.base.types import DType, TensorType

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fusee.base.types import Array, TensorType
 from fusee.ir import reference
-from fusee.ir.graph import Const, Graph, Input, Node, Op, Value
+from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, input_op
 from fusee.ir.passes import PassRecord
 from fusee.ir.text import print_op
 from fusee.verification.compare import Difference, compare, difference
@@ -52,28 +52,45 @@ def blame_pass(records: Sequence[PassRecord], sample: Sample) -> Blame | None:
 
 
 def blame_step(graph: Graph, feeds: Mapping[str, Array], run_graph: RunGraph) -> Blame | None:
-    """The first node whose compiled result differs from the reference's, all results being outputs of one engine."""
-    probe, nodes = every_result(graph)
-    expected = reference.run(probe, feeds)
-    found = run_graph(probe, feeds)
-    for name, node in nodes.items():
-        off = difference(name, expected[name], found.get(name))
+    """The first node whose compiled result differs from the reference's on the reference's own operands."""
+    values: dict[Value, Array] = {}
+    reference.run(graph, feeds, lambda node, results: values.update(zip(node.results, results, strict=True)))
+    values |= {v: feeds[input_op(v).name] for v in graph.inputs}
+    probe, given, nodes = apart(graph)
+    found = run_graph(probe, {name: values[v] for name, v in given.items()})
+    for name, value in nodes.items():
+        off = difference(name, values[value], found.get(name))
         if not off.is_equal:
-            return Blame("kernel", print_op(node.op), _step_detail(node, off), node)
+            return Blame("kernel", print_op(value.op), _step_detail(value.node, off), value.node)
     return None
 
 
-def every_result(graph: Graph) -> tuple[Graph, dict[str, Node]]:
-    """The graph with every node's results as outputs, in the order they are computed, and the node of each output."""
-    nodes: dict[str, Node] = {}
+def apart(graph: Graph) -> tuple[Graph, dict[str, Value], dict[str, Value]]:
+    """A graph that computes each node by itself: every operand is an input, every result an output.
+
+    Returns the graph, and the values that its inputs and outputs stand for. Nodes whose sizes depend on data, and
+    what merely renames bytes, are left out.
+    """
+    given: dict[Value, Value] = {}
+    nodes: dict[str, Value] = {}
     outputs: list[Value] = []
+    data_sizes = frozenset[str]().union(*[n.op.defined_symbols() for n in graph.nodes()])
+
+    def source(value: Value) -> Value:
+        if isinstance(value.op, Const):
+            return value
+        return given.setdefault(value, Input(f"v{len(given)}", value.type)())
+
     for i, node in enumerate(graph.nodes()):
-        if isinstance(node.op, (Input, Const)):
+        types = [*node.types, *[v.type for v in node.operands]]
+        if isinstance(node.op, (Input, Const)) or data_sizes & frozenset[str]().union(*[t.symbols() for t in types]):
             continue
+        twin = Node(node.op, tuple(source(v) for v in node.operands), node.types, node.loc)
         for value in node.results:
-            nodes[f"n{i}.{value.index}"] = node
-            outputs.append(value)
-    return replace(graph, outputs=tuple(outputs), output_names=tuple(nodes)), nodes
+            nodes[f"n{i}.{value.index}"] = value
+            outputs.append(Value(twin, value.index))
+    names = {input_op(twin).name: value for value, twin in given.items()}
+    return Graph(f"{graph.name}_apart", tuple(given.values()), tuple(outputs), tuple(nodes)), names, nodes
 
 
 def _step_detail(node: Node, off: Difference) -> str:

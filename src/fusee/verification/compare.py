@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,11 @@ class Difference:
     error: float
     tolerance: float
     detail: str = ""
+    noise: float = 0.0  # how far one rounding error in every step moves this output, where that was measured
+
+    def with_noise(self, noise: float) -> Difference:
+        """The same, judged by how much the model itself amplifies rounding errors here."""
+        return replace(self, noise=noise, tolerance=max(self.tolerance, NOISE_FACTOR * noise))
 
     @property
     def is_equal(self) -> bool:
@@ -37,6 +42,9 @@ class Difference:
     def __str__(self) -> str:
         said = self.detail or f"error {self.error:.3g}, allowed {self.tolerance:.3g}"
         return f"output {self.name} ({self.dtype}): {said}"
+
+
+NOISE_FACTOR = 16.0  # how much more than one rounding at every step an engine's other order of sums may bring
 
 
 def compare(expected: Mapping[str, Array], found: Mapping[str, Array]) -> tuple[Difference, ...]:

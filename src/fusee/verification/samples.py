@@ -89,9 +89,7 @@ def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str,
     """Seeded inputs of the graph at the given sizes."""
     rng = np.random.default_rng(seed)
     bounds = index_bounds(graph)
-    return {
-        input_op(v).name: _random(input_op(v), v.type.bind(sizes), bounds.get(v), rng) for v in graph.inputs
-    }
+    return {input_op(v).name: _random(input_op(v), v.type.bind(sizes), bounds.get(v), rng) for v in graph.inputs}
 
 
 def _random(op: Input, shape: tuple[int, ...], bound: int | None, rng: np.random.Generator) -> Array:

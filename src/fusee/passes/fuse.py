@@ -169,11 +169,12 @@ class _Grouping:
             return False
         if not isinstance(anchor.op, READS_TRANSPOSED):
             return isinstance(node.op, Elementwise)
-        return isinstance(node.op, Transpose) or (isinstance(node.op, Reshape) and self.feeds_transpose(node))
+        return isinstance(node.op, Transpose) or (isinstance(node.op, Reshape) and self.splits_heads(node))
 
-    def feeds_transpose(self, node: Node) -> bool:
-        """Whether a reshape splits axes that are then moved: heads, which a slice of wider rows may hold."""
-        return all(isinstance(u.op, Transpose) for u in self.users[node.results[0]])
+    def splits_heads(self, node: Node) -> bool:
+        """Whether a reshape splits axes that are then moved, or reads a slice of wider rows."""
+        moved = all(isinstance(u.op, Transpose) for u in self.users[node.results[0]])
+        return moved or isinstance(node.operands[0].op, Slice)
 
     def only_used_in(self, node: Node, nodes: set[Node]) -> bool:
         """Whether nothing else needs the node, so that it need not be computed twice."""

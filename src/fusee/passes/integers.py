@@ -11,6 +11,7 @@ from fusee.ir.graph import Value, const, const_array
 from fusee.ir.passes import Pass, rules_pass
 from fusee.ir.pattern import Pat, fits, need
 from fusee.ir.rewrite import rule
+from fusee.ops.binary import Add
 from fusee.ops.cast import Cast
 from fusee.ops.linear import Conv, MatMul
 from fusee.passes.fuse import Accepts, as_op
@@ -33,13 +34,16 @@ def integer_pass(accepts: Accepts) -> Pass:
 
 
 def _in_float(sums: Value, x: Value, w: Value) -> Value:
+    """The sums in f32, and the bias in a sum of its own: it may be so large that both together round."""
     assert isinstance(sums.op, Conv | MatMul)
     weight = _known(w, "the weight")
-    others = [_known(v, "the bias") for v in sums.operands[2:]]
-    largest = _largest_sum(sums, weight) * LARGEST[x.type.dtype] + sum(float(np.abs(b).max()) for b in others)
+    largest = _largest_sum(sums, weight) * LARGEST[x.type.dtype]
     need(largest <= EXACT, f"sums may reach {largest:.0f}, which f32 does not hold exactly")
-    operands = [Cast(F32)(x), const(weight, F32), *[const(b, F32) for b in others]]
-    return replace(sums.op, accumulate=None)(*operands)
+    y = replace(sums.op, accumulate=None)(Cast(F32)(x), const(weight, F32))
+    if len(sums.operands) < 3:
+        return y
+    bias = _known(sums.operands[2], "the bias").reshape(-1, *[1] * (y.type.rank - 2))
+    return Add()(y, const(bias, F32))
 
 
 def _known(value: Value, what: str) -> Array:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 
 import numpy as np
-
 import onnx
-from benchmarks.machine import load_average, machine_facts
+
+from benchmarks.machine import busy_core_s, load_average, machine_facts
 from benchmarks.models import MODELS, BenchmarkModel
 from benchmarks.peer_process import PeerFailure, PeerProcess, last_words
 from benchmarks.peers import PEERS, Array
@@ -142,16 +142,29 @@ def _measure(prepared: Prepared, threads: int, options: Options) -> Case:
     contestants = [_started(prepared, peer, threads, options.turn_s) for peer in options.peers]
     try:
         reference = _check_outputs(contestants, prepared.folder)
-        for number in range(options.rounds):
-            first = number % len(contestants)
-            for contestant in contestants[first:] + contestants[:first]:
-                contestant.turn()
+        others_cores = _take_turns(contestants, options.rounds)
         results = tuple(contestant.finished() for contestant in contestants)
     finally:
         for contestant in contestants:
             if contestant.process:
                 contestant.process.close()
-    return Case(prepared.model, threads, before, reference, results)
+    return Case(prepared.model, threads, before, reference, others_cores, results)
+
+
+def _take_turns(contestants: list[Contestant], rounds: int) -> float:
+    """All rounds, each starting with another engine; gives the cores that other processes kept busy meanwhile."""
+    start, busy, ours = perf_counter(), busy_core_s(), _our_core_s(contestants)
+    for number in range(rounds):
+        first = number % len(contestants)
+        for contestant in contestants[first:] + contestants[:first]:
+            contestant.turn()
+    theirs = busy_core_s() - busy - (_our_core_s(contestants) - ours)
+    return max(0.0, theirs / (perf_counter() - start))
+
+
+def _our_core_s(contestants: Sequence[Contestant]) -> float:
+    engines = sum(contestant.process.core_s() for contestant in contestants if contestant.process)
+    return process_time() + engines
 
 
 def _started(prepared: Prepared, peer: str, threads: int, turn_s: float) -> Contestant:
@@ -225,9 +238,10 @@ def _options(arguments: Sequence[str]) -> tuple[Options, str, Path]:
 def main(arguments: Sequence[str]) -> None:
     """Reads the command line, measures, writes both files and prints the page."""
     options, name, folder = _options(arguments)
+    load = load_average()
     cases = compare(options, lambda line: print(line, file=sys.stderr, flush=True))
     command = shlex.join(("python", "-m", "benchmarks.compare", *arguments))
-    found = Comparison(name, date.today().isoformat(), command, options.rounds, machine_facts(), cases)
+    found = Comparison(name, date.today().isoformat(), command, options.rounds, load, machine_facts(), cases)
     paths = save(found, folder)
     print(markdown(found))
     print("written:", *(path.name for path in paths))

@@ -19,9 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import onnxruntime as ort
-
 import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
 from benchmarks.machine import load_average, machine_facts
 from benchmarks.statistics import geometric_mean
 from fusee.base.target import CpuTarget, detect_cpu
@@ -32,7 +33,6 @@ from fusee.kernels.cpu.compile import Compiler
 from fusee.kernels.kernel import Kernel, KernelCall, Operand
 from fusee.ops.linear import Conv, MatMul
 from kernels.run_kernel import Job, Loaded, Memory, Place, emit, load
-from onnx import TensorProto, helper, numpy_helper
 
 RNG = np.random.default_rng(0)
 QUANTILE = 0.2  # of all times of a layer: low, because other work on the machine only ever adds

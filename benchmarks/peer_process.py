@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from benchmarks.machine import process_core_s
 from benchmarks.peers import PEERS, Answer, Arrays
 
 PATIENCE_S = 300.0
@@ -70,6 +71,10 @@ class PeerProcess:
     def run(self, times: int) -> list[float]:
         """Runs back to back and gives the time of each in microseconds."""
         return self._ask({"run": times})["times_us"]
+
+    def core_s(self) -> float:
+        """Core seconds used so far."""
+        return process_core_s(self._child.pid)
 
     def memory(self) -> Memory:
         """What the child holds, and held at most."""

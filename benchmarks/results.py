@@ -42,6 +42,8 @@ class Case:
     """Before the first round."""
     reference: str | None
     """The engine whose outputs the others were held against."""
+    others_cores: float
+    """Cores that processes outside the measurement kept busy during the rounds, on average."""
     results: tuple[PeerResult, ...]
 
     def ratios(self) -> dict[str, Ratio]:
@@ -67,6 +69,8 @@ class Comparison:
     date: str
     command: str
     rounds: int
+    load_average: float
+    """Before anything was done."""
     machine: dict[str, Any]
     cases: tuple[Case, ...]
 
@@ -139,6 +143,8 @@ def _machine_lines(comparison: Comparison) -> str:
             f"- Versions: Python {machine['python']}, {versions}",
             f"- Times are medians over {comparison.rounds} rounds of each round's median; the engines take turns in "
             "every round. Ratios are formed inside a round: median (least .. greatest).",
+            f"- Load average before the start: {comparison.load_average:.2f}. Others: cores that processes outside the "
+            "measurement kept busy during the rounds.",
             "- Difference: the largest of any output element from the reference engine's, over the output's range.",
         )
     )
@@ -158,7 +164,7 @@ def _summary_lines(cases: Sequence[Case]) -> list[str]:
 def _time_table(cases: Sequence[Case]) -> str:
     peers = [result.peer for result in cases[0].results]
     head = ["model", *(f"{peer} (ms)" for peer in peers), *(f"{peer} / {peers[0]}" for peer in peers[1:])]
-    head += ["difference", "load average"]
+    head += ["difference", "others (cores)"]
     return _table(head, (_time_row(case) for case in cases))
 
 
@@ -168,7 +174,7 @@ def _time_row(case: Case) -> list[str]:
     shown = [_ratio_text(ratios.get(result.peer)) for result in case.results[1:]]
     differences = [result.difference for result in case.results if result.difference is not None]
     worst = f"{max(differences):.1e}" if differences else "-"
-    return [case.model, *times, *shown, worst, f"{case.load_average:.2f}"]
+    return [case.model, *times, *shown, worst, f"{case.others_cores:.2f}"]
 
 
 def _ratio_text(ratio: Ratio | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import onnx
+
 from benchmarks.models import MODELS
 
 

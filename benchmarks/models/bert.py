@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-
 import onnx
+from onnx import TensorProto
+
 from benchmarks.models.attention import attended, scores
 from benchmarks.models.layers import gelu, gemm, layer_norm_chain, linear
 from benchmarks.models.writer import GraphWriter, Size, Tensor
-from onnx import TensorProto
 
 LAYERS, FEATURES, HEADS, INNER = 12, 768, 12, 3072
 VOCABULARY, POSITIONS, KINDS, TOKENS = 30522, 512, 2, 128

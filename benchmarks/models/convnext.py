@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+
 from benchmarks.models.layers import conv, flatten, gelu, gemm, global_average, layer_norm, linear
 from benchmarks.models.writer import GraphWriter, Size, Tensor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+
 from benchmarks.models.layers import conv_bn, flatten, gemm, global_average, sigmoid, silu, squeeze_excite
 from benchmarks.models.writer import GraphWriter, Size, Tensor
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import onnx
+
 from benchmarks.models.layers import (
     conv_bn,
     flatten,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx
+
 from benchmarks.models.samples import DrawInputs
 from benchmarks.models.writer import Size
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-
 import onnx
+
 from benchmarks.models.layers import conv, conv_bn, leaky_relu, nearest, relu
 from benchmarks.models.resnet import resnet50_stages
 from benchmarks.models.writer import GraphWriter, Size, Tensor

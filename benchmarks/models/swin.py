@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-
 import onnx
+
 from benchmarks.models.attention import attended, perceptron, scaled, scores, stacked_heads
 from benchmarks.models.layers import conv, flatten, gemm, global_average, layer_norm, linear
 from benchmarks.models.writer import Array, GraphWriter, Size, Tensor

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
 import onnx
+
 from benchmarks.models.attention import attended, perceptron, scaled, scores, stacked_heads
 from benchmarks.models.layers import conv, gemm, layer_norm, linear
 from benchmarks.models.writer import GraphWriter, Size, Tensor

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-
 import onnx
-from benchmarks.models.calibration import PICTURES, Array, draw_pictures
 from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.models.calibration import PICTURES, Array, draw_pictures
 
 OPSET = 17
 IR_VERSION = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-
 import onnx
+
 from benchmarks.models.layers import conv, conv_bn, max_pool, nearest, sigmoid, silu
 from benchmarks.models.writer import Array, GraphWriter, Size, Tensor
 

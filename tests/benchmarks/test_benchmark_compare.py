@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from benchmarks.compare import Options
-from benchmarks.machine import machine_facts
+from benchmarks.machine import busy_core_s, machine_facts, process_core_s
 from benchmarks.models import MODELS
 from benchmarks.peer_process import Loading, Memory, PeerFailure, PeerProcess, last_words
 from benchmarks.results import Case, Comparison, PeerResult, markdown, save, summaries
 
-import onnx
 from benchmarks import compare, peer_process
 
 DIGITS = Path(__file__).parents[2] / "models" / "digits" / "digits.onnx"
@@ -93,6 +95,7 @@ def test_onnxruntime_and_openvino_agree_on_every_network(name: str) -> None:
     assert len(ours.medians_us) == len(theirs.medians_us) == 2
     ratio = case.best_ratio()
     assert ratio is not None
+    assert 0.0 <= case.others_cores < (os.cpu_count() or 1) + 1
     assert ratio.low <= ratio.median <= ratio.high
 
 
@@ -116,6 +119,7 @@ def test_the_page_and_the_summary_tell_ratios_with_their_spread(tmp_path: Path) 
     assert row.geometric_mean == pytest.approx((1.5 * 0.75) ** 0.5)
     page = markdown(_comparison(fast, slow))
     assert "| resnet50 | 15.00 | 20.00 | 27.50 | 1.50 (1.00 .. 2.00) | 2.00 (1.50 .. 2.50) | 1.0e-06 | 0.25 |" in page
+    assert "- Load average before the start: 0.50." in page
     assert "geometric mean 1.061, least 0.750 (swin_t)." in page
     data, text = save(_comparison(fast, slow), tmp_path)
     assert (data.name, text.name) == ("2026-01-02-name.json", "2026-01-02-name.md")
@@ -146,6 +150,15 @@ def test_machine_facts_name_the_processor_and_versions_but_no_machine() -> None:
     }  # fmt: skip
 
 
+def test_a_busy_loop_shows_in_its_process_and_in_the_whole() -> None:
+    process, whole = process_core_s(os.getpid()), busy_core_s()
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    assert process_core_s(os.getpid()) - process >= 0.15
+    assert busy_core_s() - whole >= 0.15
+
+
 def _case(model: str, ours_us: tuple[float, ...]) -> Case:
     """A case whose peers take 20, then 20 ms, and 25, then 30 ms."""
     loading, memory = Loading("1", 0.1, 0.2, 0.3), Memory(1, 2, 3)
@@ -154,8 +167,8 @@ def _case(model: str, ours_us: tuple[float, ...]) -> Case:
         PeerResult("onnxruntime", None, (20e3, 20e3), 20e3, 9, None, loading, memory),
         PeerResult("openvino", None, (25e3, 30e3), 25e3, 9, 0.0, loading, memory),
     )
-    return Case(model, 1, 0.25, "onnxruntime", results)
+    return Case(model, 1, 1.5, "onnxruntime", 0.25, results)
 
 
 def _comparison(*cases: Case) -> Comparison:
-    return Comparison("name", "2026-01-02", "python -m benchmarks.compare", 2, machine_facts(), cases)
+    return Comparison("name", "2026-01-02", "python -m benchmarks.compare", 2, 0.5, machine_facts(), cases)

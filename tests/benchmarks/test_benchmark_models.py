@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from benchmarks.models import MODELS
 from benchmarks.models.measure import gflops, parameter_count
-
-import onnx
 from onnx import shape_inference
 
 SMALL = ("mobilenetv3_large", "efficientnet_b0", "retinaface_mnet025", "yolov8s", "resnet50", "swin_t")

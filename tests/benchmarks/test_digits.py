@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from benchmarks.models.measure import parameter_count
-
-import onnx
 
 FOLDER = Path(__file__).parents[2] / "models" / "digits"
 

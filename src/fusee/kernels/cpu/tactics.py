@@ -16,8 +16,8 @@ from fusee.kernels.cpu.tile import fits, most_pixels
 GUESSED_SIZE = 64  # what an unknown size is taken to be
 _CLOCKS_PER_US = 3800.0
 _FMA_LATENCY = 4.0
-_L2_BYTES_PER_CLOCK = 32.0
-_L3_BYTES_PER_CLOCK = 12.0
+_L2_BYTES_PER_CLOCK = 22.0
+_L3_BYTES_PER_CLOCK = 18.0
 _COPY_BYTES_PER_CLOCK = 16.0
 _TILE_CLOCKS = 30.0  # loop set-up and pipeline drain
 _UNIT_CLOCKS = 200.0
@@ -95,16 +95,17 @@ def _pixel_tiles(blocks: Blocks) -> list[tuple[int, int]]:
 def _tile(work: Work, tactic: TileTactic, target: CpuTarget, pixels: int, vectors: int) -> float:
     """Clocks of one tile."""
     panel_bytes = work.length * tactic.vectors * target.vector_bytes
-    streamed = not (tactic.panels_outer and panel_bytes <= target.l1_bytes // 2)
+    near = tactic.panels_outer and panel_bytes <= target.l1_bytes // 2
+    rate = _L2_BYTES_PER_CLOCK if panel_bytes <= target.l2_bytes // 2 else _L3_BYTES_PER_CLOCK
     step = max(
         pixels * vectors / 2,
         (pixels + 2 * vectors) / 2,
         _FMA_LATENCY if pixels * vectors < 8 else 0.0,
-        vectors * target.vector_bytes / _L2_BYTES_PER_CLOCK if streamed else 0.0,
+        0.0 if near else vectors * target.vector_bytes / rate,
     )
     crowded = work.right_bytes and work.right_bytes % _L1_SETS_BYTES == 0 and pixels > _L1_WAYS
     if crowded:
-        step *= 1.06 if pixels < 2 * _L1_WAYS else 4.0
+        step *= 1.25 if pixels < 2 * _L1_WAYS else 4.0
     return work.length * step + _TILE_CLOCKS + 1.5 * pixels * vectors
 
 
@@ -115,5 +116,5 @@ def _around(work: Work, blocks: Blocks) -> float:
     assert isinstance(units, int)
     assert isinstance(panel_blocks, int)
     read_bytes = n * h * w * work.pixel_bytes * panel_blocks
-    rate = _COPY_BYTES_PER_CLOCK if work.is_padded else 4 * _L3_BYTES_PER_CLOCK
+    rate = _COPY_BYTES_PER_CLOCK if work.is_padded else 3 * _L3_BYTES_PER_CLOCK
     return units * _UNIT_CLOCKS + read_bytes / rate

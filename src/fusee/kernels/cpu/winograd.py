@@ -47,7 +47,7 @@ _GAIN = 0.85  # of the direct kernel's estimate: what the transforms must stay b
 _FORWARD_CLOCKS, _BACK_CLOCKS = 160.0, 150.0  # per tile and vector of channels
 _L3_BYTES_PER_CLOCK = 16.0
 _CLOCKS_PER_US = 3800.0
-_MEMORY_BYTES_PER_CLOCK = 16.0  # of weights read cold, as far as the products do not hide it
+_MEMORY_BYTES_PER_CLOCK = 8.0  # of weights read cold, as far as the products do not hide it
 _UNIT_CLOCKS = 400.0
 _SKEW_BYTES = 64  # between planes, so that they do not share sets of the first-level cache
 

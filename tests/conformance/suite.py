@@ -95,7 +95,8 @@ def _rows(outcomes: list[Outcome]) -> list[str]:
         for op in outcome.ops:
             by_op.setdefault(op, Counter())[kind] += 1
     return [
-        f"| {op} | {c.total()} | {c[NATIVE]} | {c[HOST]} | {c[REFUSED]} | {c['other']} |" for op, c in sorted(by_op.items())
+        f"| {op} | {c.total()} | {c[NATIVE]} | {c[HOST]} | {c[REFUSED]} | {c['other']} |"
+        for op, c in sorted(by_op.items())
     ]
 
 

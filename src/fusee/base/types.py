@@ -20,7 +20,7 @@ Shape = tuple[Dim, ...]
 
 
 class DType(Enum):
-    """An element type. In memory every element takes whole bytes: 4-bit types one byte each, bool one byte of 0 or 1."""
+    """An element type. Elements take whole bytes in memory: 4-bit types one byte each, bool one byte of 0 or 1."""
 
     F64 = "f64"
     F32 = "f32"

@@ -28,7 +28,7 @@ def command(
     blame: Annotated[bool, typer.Option("--bisect", help="Find the pass or kernel to blame for a difference.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a model in Fusee, its reference interpreter and ONNX Runtime on the same inputs; exit code 1 if they differ."""
+    """Compare an engine's answers with the reference interpreter's and ONNX Runtime's; exit code 1 if they differ."""
     sizes = parse_shapes(shapes)
     options = BuildOptions(shapes=sizes, seed=seed, samples=samples)
     with stages(f"building {model.name}", as_json) as progress:

@@ -237,7 +237,8 @@ class Drawer:
         spot = window(Location(Storage(Space.ARENA, 0)), shape, starts, value.type.shape, 1)
         if spot.strides is None:
             return True
-        plain, strided = (accepts(self.backend, self._call(node, {value: s}), self.banned) for s in (None, spot.strides))
+        calls = [self._call(node, {value: strides}) for strides in (None, spot.strides)]
+        plain, strided = (accepts(self.backend, call, self.banned) for call in calls)
         same = plain is not None and strided is plain
         others = [u for u in self.users[value] if not isinstance(u.op, Concat)]
         hosted = any(u.op.on_host or isinstance(u.op, CONTROL) for u in others)

@@ -12,6 +12,7 @@ from fusee.kernels.cpu.reduce import Position, Reduction, Running
 from fusee.kernels.cpu.scatter import ScatterLines, ScatterSlices
 from fusee.kernels.cpu.softmax import ROW_KERNELS
 from fusee.kernels.cpu.topk import TopKInsertion
+from fusee.kernels.cpu.transpose import Turned
 from fusee.kernels.kernel import Backend, Kernel
 
 NESTS: tuple[Kernel, ...] = (
@@ -25,6 +26,7 @@ NESTS: tuple[Kernel, ...] = (
 )
 KERNELS: tuple[Kernel, ...] = (
     *DENSE_KERNELS,
+    Turned(),
     Pointwise(),
     *ROW_KERNELS,
     Reduction(),

@@ -26,23 +26,23 @@ class FormulaWriter:
         distance = self._e.mul(self._e.dim(leaf.offset), leaf.dtype.itemsize_bytes)
         return self._e.offset(addresses.of(leaf.value), distance)
 
-    def lanes(self, formula: Formula, spot: Spot, lanes: Lanes, given: Mapping[Value, Ssa] | None = None) -> Ssa:
-        """The formula at a place, in its compute type; ``given`` holds leaves that are in registers already."""
+    def lanes(self, formula: Formula, spot: Spot, lanes: Lanes, given: Mapping[Leaf | Value, Ssa] | None = None) -> Ssa:
+        """The formula at a place, in its compute type; ``given`` holds what is in registers already."""
         return self._at(formula, spot, lanes, given or {}, {})
 
     def _at(
-        self, part: Formula, spot: Spot, lanes: Lanes, given: Mapping[Value, Ssa], known: dict[Formula, Ssa]
+        self, part: Formula, spot: Spot, lanes: Lanes, given: Mapping[Leaf | Value, Ssa], known: dict[Formula, Ssa]
     ) -> Ssa:
         if part not in known:
             known[part] = self._new(part, spot, lanes, given, known)
         return known[part]
 
     def _new(
-        self, part: Formula, spot: Spot, lanes: Lanes, given: Mapping[Value, Ssa], known: dict[Formula, Ssa]
+        self, part: Formula, spot: Spot, lanes: Lanes, given: Mapping[Leaf | Value, Ssa], known: dict[Formula, Ssa]
     ) -> Ssa:
         if isinstance(part, Leaf):
-            if part.value in given:
-                return given[part.value]
+            if part in given or part.value in given:
+                return given[part if part in given else part.value]
             at = linear(self._e, spot, self._steps[part], lanes.count)
             return load(self._e, self._bases[part], part.dtype, at, lanes)
         if isinstance(part, Apply):

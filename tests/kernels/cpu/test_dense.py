@@ -173,7 +173,16 @@ ATTENTIONS = (
         x2=(N, H, W, 40),
     ),
 )
+LAST = Transpose((0, 2, 3, 1))
 GROUPS = (
+    fused(
+        "FusedConv",
+        lambda x, w: Relu()(conv(3, 2, 1)(LAST(x), w)),
+        *(floats(2, 3, 19, 37), floats(17, 3, 3, 3)),
+        known=(1,),
+    ),
+    fused("FusedConv", lambda x, w: conv(4, 4)(LAST(x), w), floats(1, 4, 32, 16), floats(48, 4, 4, 4), known=(1,)),
+    fused("FusedConv", lambda x, w: conv(3, 1, 1)(LAST(x), w), floats(1, 1, 9, 13), floats(8, 1, 3, 3), known=(1,)),
     fused(
         "FusedConv",
         lambda x, w, b, r: Relu()(Add()(conv(3, pad=1)(x, w, b), r)),

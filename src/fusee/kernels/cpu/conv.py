@@ -21,7 +21,7 @@ from fusee.kernels.cpu.contraction import (
 )
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import SPILL_BYTES, attach, group_problem, pixel_steps, tensors_of
-from fusee.kernels.cpu.padding import SLACK_BYTES, Image, PaddedRows
+from fusee.kernels.cpu.padding import MOST_PLANES, SLACK_BYTES, Image, PaddedRows
 from fusee.kernels.cpu.panels import PackedWeights, pack_panels, pad_vector
 from fusee.kernels.cpu.space import Space, merge_axes, separate_axes, strides_of
 from fusee.kernels.cpu.ssa import Ssa
@@ -40,6 +40,7 @@ class ConvShape:
     conv: Conv
     weights: Array  # [O, C, KH, KW]
     strides: tuple[Dim, Dim, int]  # of x, in elements: n, h, w
+    plane: Dim  # from a channel of x to the next: 1, or the planes of an image of few channels
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -56,8 +57,15 @@ class ConvShape:
         return (kh - 1) * dh + 1, (kw - 1) * dw + 1
 
     @property
-    def is_padded(self) -> bool:
-        return any(self.conv.pads)
+    def is_copied(self) -> bool:
+        """Whether rows of x are copied before they are read: to add padding, or to bring channels together."""
+        return any(self.conv.pads) or self.plane != 1
+
+    @property
+    def image(self) -> tuple[Dim, Dim]:
+        """Height and width of x."""
+        _, h, w, _ = self.group.inputs[0].operand.type.shape
+        return h, w
 
     @property
     def source(self) -> int:
@@ -91,9 +99,9 @@ def conv_shape(call: KernelCall) -> ConvShape | str:
     if group.inputs[0].index is None:
         return "the image is a constant of the group"
     n, h, w, c = strides_of(x)
-    if c != 1 or not isinstance(w, int):
+    if not isinstance(w, int) or (c != 1 and (w != 1 or weights.shape[1] > MOST_PLANES)):
         return f"the channels of {x.type} do not lie side by side"
-    return ConvShape(group, conv, weights, (n, h, w))
+    return ConvShape(group, conv, weights, (n, h, w), c)
 
 
 class TiledConv(Kernel):
@@ -150,21 +158,21 @@ class _Plan:
         steps = [(n, h * found.conv.strides[0], w * found.conv.strides[1])]
         rows = [*steps, *[pixel_steps(t, rank) for t in tensors_of(found.group)]]
         sizes = found.group.shape[:-1]
-        merged = None if found.is_padded else merge_axes(sizes, rows)
+        merged = None if found.is_copied else merge_axes(sizes, rows)
         return _Plan(call, found, merged or separate_axes(sizes, rows))
 
     @property
     def work(self) -> Work:
         shape = self.shape
         (kh, kw), (sh, sw), c = shape.kernel, shape.conv.strides, shape.channels
-        right = sw * (c if shape.is_padded else shape.strides[2]) * 4
+        right = sw * (c if shape.is_copied else shape.strides[2]) * 4
         return Work(
             self.space.sizes,
             shape.weights.shape[0],
             kh * kw * c,
             right,
             min(sh, kh) * min(sw, kw) * c * 4,
-            shape.is_padded,
+            shape.is_copied,
         )
 
     def emit(self, tactic: TileTactic, symbol: str) -> Code:
@@ -175,7 +183,7 @@ class _Plan:
         constants = [pack_panels(matrix, blocks.panel_width, lanes)]
         weights = PackedWeights(e.constant(0), matrix.shape[0] * 4)
         bias = self.shape.bias(e, constants)
-        feed, taps, scratch = self._padded(e, blocks) if self.shape.is_padded else self._direct(e)
+        feed, taps, scratch = self._padded(e, blocks) if self.shape.is_copied else self._direct(e)
         epilogue = attach(e, self.shape.group, self.space.steps[1:], constants)
         emit_contraction(e, Contraction(blocks, taps, feed, weights, bias, epilogue))
         launch = e.launch(blocks.units, scratch)
@@ -197,8 +205,7 @@ class _Plan:
     def _padded(self, e: Emitter, blocks: Blocks) -> tuple[Feed, Taps, Dim]:
         """Copy what a unit reads into scratch, with zeros around the image."""
         shape = self.shape
-        _, height, width, _ = shape.group.inputs[0].operand.type.shape
-        image = Image(e.operand(shape.source), height, width, shape.channels, shape.strides)
+        image = Image(e.operand(shape.source), *shape.image, shape.channels, shape.strides, shape.plane)
         (sh, sw), (reach_h, reach_w) = shape.conv.strides, shape.reach
         top, left, *_ = shape.conv.pads
         columns = (blocks.pixels_per_row - 1) * sw + reach_w

@@ -45,6 +45,8 @@ class DepthwiseConv(Kernel):
         channels = found.group.inputs[0].operand.type.shape[-1]
         if found.weights.shape[:2] != (channels, 1) or found.conv.group != channels:
             return f"weights {found.weights.shape} in {found.conv.group} groups are not one filter per channel"
+        if found.plane != 1:
+            return "the channels of the image are planes"
         return group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[WindowTactic]:
@@ -100,8 +102,7 @@ def _sweep(e: Emitter, call: KernelCall, found: ConvShape, tactic: WindowTactic)
     rows = [pixel_steps(t, rank) for t in tensors_of(found.group)]
     steps = separate_axes((n, h, w), rows).steps
     constants = [pack_filters(found.weights, e.lanes_for("float"))]
-    _, height, width, _ = found.group.inputs[0].operand.type.shape
-    image = Image(e.operand(found.source), height, width, channels, found.strides)
+    image = Image(e.operand(found.source), *found.image, channels, found.strides)
     top, left, *_ = found.conv.pads
     geometry = Geometry(found.kernel, _pair(found.conv.strides), _pair(found.conv.dilations), top, left)
     sweep = Sweep(geometry, image, (n, h, w), tactic.pixels, tactic.rows, 0.0)

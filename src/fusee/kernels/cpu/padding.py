@@ -8,23 +8,25 @@ from fusee.base.dims import Dim
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.ssa import Index, Ssa, literal, vector
 
-SLACK_BYTES = 128  # rows are written in whole vectors, so the last one may end behind its place
+SLACK_BYTES = 512  # rows are written in whole vectors, so the last one may end behind its place
+MOST_PLANES = 4  # channels that are interleaved while they are copied
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An f32 NHWC tensor in memory; strides in elements, channels side by side."""
+    """An f32 image batch in memory; strides in elements. Its channels lie side by side, or are planes of their own."""
 
     start: Ssa
     height: Dim
     width: Dim
     channels: int
     strides: tuple[Dim, Dim, int]  # n, h, w
+    plane: Dim = 1  # from a channel to the next
 
     @property
     def rows_touch(self) -> bool:
         """Whether the pixels of a row lie side by side."""
-        return self.strides[2] == self.channels
+        return self.strides[2] == self.channels and self.plane == 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ class PaddedRows:
         inner = e.offset(target, e.mul(before, pixel_bytes))
         if self.image.rows_touch:
             copy_floats(e, inner, source, e.mul(count, self.image.channels))
+        elif self.image.plane != 1:
+            interleave(e, inner, source, (self.image.channels, e.dim(self.image.plane)), count)
         else:
             e.loop(0, count, 1, lambda p: self._pixel(e, inner, source, p))
         self._border(e, target, e.add(before, count), width)
@@ -87,6 +91,34 @@ class PaddedRows:
         if isinstance(lo, int) and isinstance(hi, int) and lo >= hi:
             return
         e.loop(lo, hi, lanes, lambda i: e.store(value, e.at(target, "float", i), 4))
+
+
+def interleave(e: Emitter, target: Ssa, source: Ssa, planes: tuple[int, Index], count: Index) -> None:
+    """Copy ``count`` pixels from so many planes, so many elements apart, to where their channels lie side by side."""
+    lanes, (channels, plane) = e.lanes_for("float"), planes
+    type = vector("float", lanes)
+
+    def block(x: Index, mask: Ssa) -> None:
+        rows = [e.at(source, "float", e.add(e.mul(plane, c), x)) for c in range(channels)]
+        loaded = [e.load_masked(type, row, mask) for row in rows]
+        to = e.at(target, "float", e.mul(x, channels))
+        for k in range(channels):
+            e.store(_woven(e, loaded, k * lanes), e.offset(to, k * lanes * 4), 4)
+
+    whole = e.mul(e.div(count, lanes), lanes)
+    e.loop(0, whole, lanes, lambda x: block(x, literal(vector("i1", lanes), 1)))
+    e.branch(e.less(whole, count), lambda: block(whole, e.first_lanes(e.sub(count, whole), lanes)))
+
+
+def _woven(e: Emitter, planes: list[Ssa], first: int) -> Ssa:
+    """One vector of interleaved channels, from flat position ``first`` on."""
+    lanes, channels = planes[0].lanes, len(planes)
+    places = [divmod(first + lane, channels) for lane in range(lanes)]
+    found = e.shuffle(planes[0], planes[0], [x for x, _ in places])
+    for c in range(1, channels):
+        picks = [lanes + x if channel == c else lane for lane, (x, channel) in enumerate(places)]
+        found = e.shuffle(found, planes[c], picks)
+    return found
 
 
 def copy_floats(e: Emitter, target: Ssa, source: Ssa, count: Index) -> None:

@@ -44,6 +44,7 @@ SIDE, PATCH = 4, 6  # of an output tile, of the input it needs
 PRODUCTS = PATCH * PATCH
 NEAR, FAR = 5 / 8, 3 / 2  # points 0, +-NEAR, +-FAR and infinity: a third of the rounding error of 0, +-1, +-2
 _GAIN = 0.85  # of the direct kernel's estimate: what the transforms must stay below to be worth their rounding
+_MIN_CHANNELS = 8
 _FORWARD_CLOCKS, _BACK_CLOCKS = 160.0, 150.0  # per tile and vector of channels
 _L3_BYTES_PER_CLOCK = 16.0
 _CLOCKS_PER_US = 3800.0
@@ -103,6 +104,8 @@ def _problem(call: KernelCall, found: ConvShape) -> str:
     if found.kernel != (3, 3) or set(conv.strides + conv.dilations) != {1} or conv.group != 1:
         return "only 3x3 kernels with stride and dilation 1 in one group have minimal filters here"
     image = found.group.inputs[0].operand.type
+    if c < _MIN_CHANNELS or found.plane != 1:
+        return f"{c} input channels are too few"
     if not image.is_static or not all(isinstance(d, int) for d in found.group.shape):
         return f"the size of {image} is not known at build time"
     ours = min(_cost_us(found, t, call.target) for t in _candidates(found, call.target))
@@ -223,8 +226,7 @@ class _Job:
 
     def _rows(self, buffer: Ssa) -> PaddedRows:
         shape = self.shape
-        _, height, width, _ = shape.group.inputs[0].operand.type.shape
-        image = Image(self.e.operand(shape.source), height, width, shape.channels, shape.strides)
+        image = Image(self.e.operand(shape.source), *shape.image, shape.channels, shape.strides)
         top, left, *_ = shape.conv.pads
         return PaddedRows(image, buffer, self.across * SIDE + 2, top, left)
 

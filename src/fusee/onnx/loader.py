@@ -40,7 +40,7 @@ def parse_model(data: bytes, name: str) -> onnx.ModelProto:
     except DecodeError as err:
         raise ParseError(f"{name}: not an ONNX model, or cut short ({len(data)} bytes read): {err}") from None
     if not model.HasField("graph") or (not model.graph.node and not model.graph.output):
-        raise ParseError(f"{name}: not an ONNX model: {len(data)} bytes hold no graph; expected a serialized ModelProto")
+        raise ParseError(f"{name}: not an ONNX model: {len(data)} bytes hold no graph; expected a ModelProto")
     check_opset(model, name)
     return model
 

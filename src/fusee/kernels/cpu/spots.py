@@ -76,7 +76,7 @@ class Reader:
         return found
 
     def indices(self, value: Value, spot: Spot, lanes: Lanes, size: Dim) -> Coord:
-        """Elements of an index tensor as positions below ``size``: negatives count from the end, then all are clamped."""
+        """Elements of an index tensor as positions below ``size``: negatives count from the end; all are clamped."""
         limit = self.e.dim(size)
         found = self.at(value, spot, lanes)
         if all(c.is_uniform for c in spot):

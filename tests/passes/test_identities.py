@@ -71,6 +71,22 @@ FIRING = (
         "%0",
     ),
     (
+        "concat-of-neighbours",
+        "%x: f32[2,9], %y: f32[2,3]",
+        "%a = slice(%x) {starts=(0, 1), sizes=(2, 3), steps=(1, 1)}\n"
+        "%b = slice(%x) {starts=(0, 4), sizes=(2, 2), steps=(1, 1)}\n%0 = concat(%y, %a, %b) {axis=1}",
+        "%a = slice(%x) {starts=(0, 1), sizes=(2, 5), steps=(1, 1)}\n%0 = concat(%y, %a) {axis=1}",
+        "%0",
+    ),
+    (
+        "concat-of-neighbours",
+        "%x: f32[6,2]",
+        "%a = slice(%x) {starts=(0, 0), sizes=(2, 2), steps=(1, 1)}\n"
+        "%b = slice(%x) {starts=(2, 0), sizes=(4, 2), steps=(1, 1)}\n%0 = concat(%a, %b) {axis=0}",
+        "",
+        "%x",
+    ),
+    (
         "reduce-of-one",
         "%x: f32[2,1,3]",
         '%0 = reduce(%x) {kind="mean", axes=(1,), keepdims=false}',

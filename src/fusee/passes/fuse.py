@@ -18,14 +18,14 @@ from fusee.ops.attention import Attention
 from fusee.ops.control import After, Bind
 from fusee.ops.element import Elementwise
 from fusee.ops.fused import Fused
-from fusee.ops.linear import MatMul
+from fusee.ops.linear import Conv, MatMul
 from fusee.ops.reduce import ArgReduce, Cumulative, LogSoftmax, Normalize, Reduce, Softmax
 from fusee.ops.shape import Concat, DimsTensor, Expand, Pad, Reshape, Slice, Transpose, Trilu
 
 Accepts = Callable[[Op, tuple[Value, ...]], bool]
 
 ROW_OPS = (Reduce, ArgReduce, Softmax, LogSoftmax, Normalize, Cumulative)  # read each element once: a prologue is free
-READS_TRANSPOSED = (Attention, MatMul)  # may read operands, and write results, whose axes lie in another order
+READS_TRANSPOSED = (Attention, MatMul, Conv)  # may read operands, and write results, whose axes lie in another order
 MOVEMENT = (Transpose, Expand, Pad, Trilu)
 ALIASES = (Reshape, Slice, Concat, After, Bind, DimsTensor)  # no work of their own: the planner sees to them
 MOST_NODES = 32

@@ -151,6 +151,31 @@ def concat_of_concat(root: Value) -> Value:
     return root.op(*[part for v in root.operands for part in (v.operands if v.op == root.op else (v,))])
 
 
+@rule(Pat(Concat, rest=True))
+def concat_of_neighbours(root: Value) -> Value:
+    """Slices of one tensor that lie next to each other there as here are one slice."""
+    assert isinstance(root.op, Concat)
+    parts: list[Value] = []
+    for part in root.operands:
+        joined = _joined(parts[-1], part, root.op.axis) if parts else None
+        parts = [*parts[:-1], joined] if joined is not None else [*parts, part]
+    fits(len(parts) < len(root.operands))
+    return parts[0] if len(parts) == 1 else root.op(*parts)
+
+
+def _joined(a: Value, b: Value, axis: int) -> Value | None:
+    """Two slices as one, when the second continues the first along the axis."""
+    if not (isinstance(a.op, Slice) and isinstance(b.op, Slice) and a.operands == b.operands):
+        return None
+    starts, sizes, steps = a.op.starts, a.op.sizes, a.op.steps
+    moved = (*starts[:axis], starts[axis] + sizes[axis] * steps[axis], *starts[axis + 1 :])
+    if b.op.steps != steps or b.op.starts != moved:
+        return None
+    whole = (*sizes[:axis], sizes[axis] + b.op.sizes[axis], *sizes[axis + 1 :])
+    found = Slice(starts, whole, steps)(a.operands[0])
+    return a.operands[0] if whole == a.operands[0].type.shape and not any(starts) else found
+
+
 @rule(Pat(Reduce, "x"))
 def reduce_of_one(root: Value, x: Value) -> Value:
     """Reducing axes of size 1 by a kind that gives back a single element."""
@@ -234,6 +259,7 @@ IDENTITIES = (
     pad_by_nothing,
     concat_of_one,
     concat_of_concat,
+    concat_of_neighbours,
     reduce_of_one,
     gather_to_slice,
     quantize_of_dequantize,

@@ -69,7 +69,7 @@ def _claim_parts(
     for value in node.operands:
         free = value not in parts and times[value] == 1 and value not in graph.outputs
         fixed = isinstance(value.op, (Input, Const, *ALIASES)) or slice_source(value.node) is not None
-        aliased = any(isinstance(u.op, ALIASES) or slice_source(u) is not None for u in users[value])
+        aliased = any(isinstance(u.op, ALIASES) for u in users[value])
         if free and not fixed and not aliased and accepts(value.node, value, whole, axis):
             parts[value] = Part(whole, start, axis)
         start = start + value.type.shape[axis]

@@ -118,6 +118,7 @@ class Memory:
         self._start, self._end = start, start + size
         self.address = self._bytes.ctypes.data + start
         self.array: Array = self._bytes[start : self._end]
+        self.gaps = np.ones(size, np.uint8)  # 1 for bytes between elements, where strides leave some
 
     @staticmethod
     def of(array: Array, operand: Operand, values: Mapping[str, int]) -> Memory:
@@ -133,6 +134,8 @@ class Memory:
         memory = Memory(extent * dtype.itemsize, dtype.itemsize)
         steps = [s * dtype.itemsize for s in strides]
         memory.array = np.ndarray(shape, dtype, memory.array, strides=steps)  # pyright: ignore[reportArgumentType]
+        whole = f"V{dtype.itemsize}"
+        np.ndarray(shape, whole, memory.gaps, strides=steps)[...] = np.zeros((), whole)
         return memory
 
     @staticmethod
@@ -140,10 +143,12 @@ class Memory:
         memory = Memory(array.nbytes, 0)
         memory.array = memory.array.view(array.dtype).reshape(array.shape)
         memory.array[...] = array
+        memory.gaps[...] = 0
         return memory
 
     def check(self, what: str) -> None:
-        outside = np.concatenate([self._bytes[: self._start], self._bytes[self._end :]])
+        between = self._bytes[self._start : self._end][self.gaps != 0]
+        outside = np.concatenate([self._bytes[: self._start], between, self._bytes[self._end :]])
         assert (outside == UNWRITTEN).all(), f"{what} wrote outside its tensors"
 
 

@@ -1,19 +1,22 @@
 # make demo   sets everything up and shows the main job
-# make test   sets everything up and passes the tests
+# make test   sets everything up, checks the code and passes the tests
 # make check  formatting, lint, types and import rules
+# make docs   writes the generated pages of docs/
+# make bench  measures Fusee beside its peers; takes an hour
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 demo: $(STAMP)
+	@echo "== demo: a trained model and ResNet-50, built, verified, run"
 	@$(BIN)/python -m demo
 
 test: check
 	@echo "== tests"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest
 
 check: $(STAMP)
 	@echo "== format and lint"
@@ -24,15 +27,21 @@ check: $(STAMP)
 	@echo "== import rules"
 	@$(BIN)/lint-imports
 
+docs: $(STAMP)
+	@echo "== docs: ops, switches, commands; docs/onnx-support.md comes from python -m conformance.suite, in tests/"
+	@$(BIN)/python -m docs.pages
+
 bench: $(STAMP)
+	@echo "== benchmarks: ten models, one and two threads, in turns with the peers"
 	@$(BIN)/python -m benchmarks.compare --models all --threads 1,2 --rounds 5
 
 $(STAMP): pyproject.toml
-	@echo "== setting up $(VENV) (needs Python 3.11 or newer; takes a minute or two)"
+	@echo "== setting up $(VENV) (needs Python 3.11 or newer and PyPI; takes a minute or two)"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,cli,bench,dev]'
 	@touch $@
+	@echo "== $(VENV) is ready"
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist demo-out

@@ -43,7 +43,7 @@ def command(
     if as_json:
         print_json(summary(built.artifact, built.report, sizes, path))
     elif not quiet:
-        show(built.artifact, built.report, sizes, path)
+        console.print(facts_table(facts(built.artifact, built.report, sizes, path)))
 
 
 def summary(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: Path) -> dict[str, object]:
@@ -79,8 +79,8 @@ def _fired(report: BuildReport) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def show(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: Path) -> None:
-    """The summary for people."""
+def facts(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: Path) -> dict[str, str]:
+    """The summary for people, line by line."""
     memory = memory_report(artifact, sizes)
     steps = step_counts(artifact.plan)
     others = "".join(f", {n} {kind}" for kind, n in steps.items() if n and kind != "native")
@@ -89,7 +89,7 @@ def show(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: P
     fired = ", ".join(f"{name} {n}" for name, n in list(_fired(report).items())[:8])
     kernels = ", ".join(f"{name} {n}" for name, n in kernel_counts(artifact.plan).items())
     stage_times = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if name)
-    facts = {
+    lines = {
         "engine": f"{path} ({mib(path.stat().st_size)})",
         "nodes": f"{report.nodes_before} in the model, {report.nodes_after} after optimisation",
         "rules": fired or "none fired",
@@ -101,8 +101,8 @@ def show(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: P
         "verified": verified(report),
     }
     if report.excluded:
-        facts["left out"] = "; ".join(map(str, report.excluded))
-    console.print(facts_table(facts))
+        lines["left out"] = "; ".join(map(str, report.excluded))
+    return lines
 
 
 def verified(report: BuildReport) -> str:

@@ -6,14 +6,21 @@ import json
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+LOG_WIDTH = 200  # of lines that no terminal shows: a log is not to be wrapped
+
+
+def _console(stream: TextIO, **options: Any) -> Console:
+    return Console(highlight=False, width=None if stream.isatty() else LOG_WIDTH, **options)
+
+
+console = _console(sys.stdout)
+errors = _console(sys.stderr, stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -49,5 +56,5 @@ def stages(title: str, quiet: bool) -> Generator[Any]:
 
 
 def mib(size_bytes: float) -> str:
-    """Bytes for people."""
-    return f"{size_bytes / 2**20:.1f} MiB"
+    """Bytes for people; KiB where a MiB is too coarse."""
+    return f"{size_bytes / 2**20:.1f} MiB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.1f} KiB"

@@ -63,3 +63,31 @@ def test_of_two_products_neither_gives_way():
         %0 = add(%e, %r)
         return %0"""
     check_declines(text, RESHAPE, "reshape-before-residual at Add: the other operand can be joined as well")
+
+
+JOINED = """graph f(%x: f32[6,4], %w: f32[4,5], %v: f32[4,3])
+        %m = mat_mul(%x, %w)
+        %n = mat_mul(%x, %v)
+        %c = concat(%m, %n) {axis=1}
+        %0 = relu(%c)
+        return %0"""
+
+
+def test_an_activation_joins_every_part_of_a_concatenation():
+    check_rewrite(
+        JOINED,
+        """graph f(%x: f32[6,4], %w: f32[4,5], %v: f32[4,3])
+        %m = mat_mul(%x, %w)
+        %a = relu(%m)
+        %n = mat_mul(%x, %v)
+        %b = relu(%n)
+        %0 = concat(%a, %b) {axis=1}
+        return %0""",
+        RESHAPE,
+        fired=["elementwise-before-concat"],
+    )
+
+
+def test_an_activation_stays_after_parts_that_cannot_take_it():
+    text = JOINED.replace("%c = concat(%m, %n)", "%k = softmax(%n) {axis=1}\n        %c = concat(%m, %k)")
+    check_declines(text, RESHAPE, "elementwise-before-concat at Relu: a part cannot be joined")

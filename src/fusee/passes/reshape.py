@@ -1,4 +1,4 @@
-"""Reshapes sink below elementwise ops, so that those meet the product or the transpose that made their operand."""
+"""Reshapes and concatenations sink below elementwise ops, so that those meet what made their operand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fusee.ir.rewrite import rule
 from fusee.ops.element import Elementwise
 from fusee.ops.linear import Conv, MatMul
 from fusee.ops.quantize import Dequantize, Quantize
-from fusee.ops.shape import Reshape, Transpose
+from fusee.ops.shape import Concat, Reshape, Transpose
 from fusee.passes.known import is_const
 
 JOINED = (Conv, MatMul, Transpose)  # what writes its result once, and can do more to it on the way
@@ -61,4 +61,16 @@ def _can_be_joined(value: Value) -> bool:
     return isinstance(value.op, JOINED)
 
 
-RESHAPE = (reshape_after_elementwise, reshape_before_residual)
+@rule(Pat(Elementwise, rest=True))
+def elementwise_before_concat(root: Value) -> Value:
+    """f(concat(a, b)) = concat(f(a), f(b)), when each part can do it on the way."""
+    varying = [v for v in root.operands if not is_const(v)]
+    fits(len(varying) == 1 and isinstance(varying[0].op, Concat) and varying[0].type.shape == root.type.shape)
+    whole = varying[0]
+    need(all(v is whole or v.type.size == 1 for v in root.operands), "a constant is not one number")
+    need(all(_can_be_joined(v) for v in whole.operands), "a part cannot be joined")
+    parts = [root.op(*[part if v is whole else v for v in root.operands]) for part in whole.operands]
+    return whole.op(*parts)
+
+
+RESHAPE = (reshape_after_elementwise, reshape_before_residual, elementwise_before_concat)

@@ -19,6 +19,7 @@ from fusee.passes.pads import PADS
 from fusee.passes.reshape import RESHAPE
 from fusee.passes.sink import SINK
 from fusee.passes.sink_reshape import SINK_RESHAPE
+from fusee.passes.transposed import TRANSPOSED
 from fusee.passes.widen import widen
 
 PORTABLE: tuple[Pass, ...] = (
@@ -36,6 +37,8 @@ PORTABLE: tuple[Pass, ...] = (
     rules_pass("affine", (*AFFINE, *PADS, *IDENTITIES, *ALGEBRA)),
 )
 PREPARING: tuple[Pass, ...] = (
+    # After scales and offsets are in the weight, which this takes apart.
+    rules_pass("transposed", TRANSPOSED),
     # Last of what an exporter's spelling decides; from here on the graph is prepared for kernels.
     rules_pass("layout", (*TO_CHANNELS_LAST, *SINK_RESHAPE, *SINK, *IDENTITIES)),
     # Only now: while transposes sink, those that move nothing must stay visible as transposes.

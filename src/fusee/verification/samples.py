@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusee.base.dims import symbols
-from fusee.base.errors import FuseeError
+from fusee.base.errors import FuseeError, RequestError
 from fusee.base.types import Array, DType
 from fusee.ir import reference
-from fusee.ir.graph import Graph, Input, Node, Value, input_op
+from fusee.ir.graph import Graph, Input, Node, Value, const_array, input_op
+from fusee.ops.binary import Equal
 from fusee.ops.elementwise import Cast
 from fusee.ops.index import Gather, GatherElements
 from fusee.ops.shape import Reshape, Slice, Transpose
@@ -44,15 +45,13 @@ def make_samples(
     when it accepts none.
     """
     samples: list[Sample] = []
-    failure: FuseeError | ValueError | None = None
+    failure: FuseeError | None = None
+    check_shapes(graph, shapes or {})
     for attempt, sizes in enumerate(_assignments(graph, shapes or {})):
-        feeds = random_feeds(graph, sizes, seed + attempt)
         try:
-            expected = reference.run(graph, feeds)
-        except (FuseeError, ValueError) as err:
+            samples.append(_sample(graph, random_feeds(graph, sizes, seed + attempt), seed + attempt))
+        except FuseeError as err:
             failure = failure or err
-            continue
-        samples.append(Sample(feeds, expected, seed + attempt))
         if len(samples) >= count:
             return samples
     if not samples and failure is not None:
@@ -61,8 +60,27 @@ def make_samples(
 
 
 def given_sample(graph: Graph, feeds: Mapping[str, Array]) -> Sample:
-    """The caller's inputs with what the reference makes of them."""
-    return Sample(dict(feeds), reference.run(graph, feeds), seed=-1)
+    """The caller's inputs with what the reference makes of them. Raises RequestError when they do not fit."""
+    return _sample(graph, dict(feeds), seed=-1)
+
+
+def _sample(graph: Graph, feeds: dict[str, Array], seed: int) -> Sample:
+    try:
+        return Sample(feeds, reference.run(graph, feeds), seed)
+    except (ValueError, IndexError, ArithmeticError) as err:
+        given = Sample(feeds, {}, seed).sizes()
+        raise RequestError(
+            f"{graph.name} does not run on inputs of sizes {given}: {err}; verify it at sizes, or on inputs, that suit it"
+        ) from err
+
+
+def check_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """The given shapes are those of inputs. Raises RequestError."""
+    types = {input_op(v).name: v.type for v in graph.inputs}
+    for name, shape in shapes.items():
+        if name not in types or types[name].rank != len(shape):
+            listed = ", ".join(f"{n}: {t}" for n, t in types.items())
+            raise RequestError(f"shape {list(shape)} is given for {name!r}; the inputs of {graph.name} are {listed}")
 
 
 def _assignments(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
@@ -88,12 +106,17 @@ def _assignments(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterato
 def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
     """Seeded inputs of the graph at the given sizes."""
     rng = np.random.default_rng(seed)
-    bounds = index_bounds(graph)
-    return {input_op(v).name: _random(input_op(v), v.type.bind(sizes), bounds.get(v), rng) for v in graph.inputs}
+    bounds, asked = index_bounds(graph), asked_for(graph)
+    return {
+        input_op(v).name: _random(input_op(v), v.type.bind(sizes), bounds.get(v), asked.get(v, []), rng)
+        for v in graph.inputs
+    }
 
 
-def _random(op: Input, shape: tuple[int, ...], bound: int | None, rng: np.random.Generator) -> Array:
+def _random(op: Input, shape: tuple[int, ...], bound: int | None, asked: list[int], rng: np.random.Generator) -> Array:
     dtype: DType = op.type.dtype
+    if asked:
+        return rng.choice(np.array(asked, dtype.numpy), shape)
     if dtype is DType.BOOL:
         return rng.integers(0, 2, shape).astype(np.bool_)
     if dtype.is_float:
@@ -112,6 +135,18 @@ def index_bounds(graph: Graph) -> dict[Value, int]:
         limits = list(_limits(value, users, 0))
         if limits:
             found[value] = min(limits)
+    return found
+
+
+def asked_for(graph: Graph) -> dict[Value, list[int]]:
+    """For each input of integers that is compared with constants, those: what it stands for is one of them."""
+    users = users_of(graph)
+    found: dict[Value, list[int]] = {}
+    for value in graph.inputs:
+        others = [const_array(v) for u in users.get(value, ()) if isinstance(u.op, Equal) for v in u.operands]
+        known = sorted({int(a.item()) for a in others if a is not None and a.size == 1 and a.dtype.kind in "iu"})
+        if known:
+            found[value] = known
     return found
 
 

@@ -14,7 +14,7 @@ from fusee.base.target import CpuTarget
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.ssa import Index, Ssa, vector, zero
 
-PREFETCH_BYTES = 2048  # how far ahead of its use the weight stream is asked for
+PREFETCH_BYTES = 4096  # how far ahead of its use the weight stream is asked for
 _UNROLL = 4  # steps of the reduction per turn of its loop
 
 

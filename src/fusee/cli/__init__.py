@@ -44,6 +44,9 @@ def main() -> None:
         where = f"{err.filename}: " if err.filename else ""
         print(f"fusee: {where}{err.strerror or err}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as err:
+        print(f"fusee: out of memory: {err or 'the model or its inputs are too large'}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("fusee: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -20,6 +20,7 @@ from fusee.ir.graph import Graph, Value, const_array
 from fusee.onnx.loader import tensor_array
 from fusee.ops.control import After
 
+AttributeType = onnx.AttributeProto.AttributeType
 Int: TypeAlias = int  # OnnxCall has methods of these names
 Float: TypeAlias = float
 
@@ -97,38 +98,42 @@ class OnnxCall:
     def has_attribute(self, name: str) -> bool:
         return self.attribute(name) is not None
 
-    def _get(self, name: str, default: Any) -> Any:
+    def _get(self, name: str, default: Any, *kinds: str) -> Any:
+        """The attribute's value, of one of these kinds of ONNX. Raises ModelError for a missing one and other kinds."""
         found = self.attribute(name)
         if found is None:
             if default is None:
                 raise ModelError(f"{self.where}: the attribute {name!r} is missing")
             return default
+        kind = AttributeType.Name(found.type)
+        if kind not in kinds:
+            raise ModelError(f"{self.where}: the attribute {name!r} is of type {kind}; expected {' or '.join(kinds)}")
         return onnx.helper.get_attribute_value(found)
 
     def int(self, name: str, default: Int | None = None) -> Int:
-        return Int(self._get(name, default))
+        return Int(self._get(name, default, "INT"))
 
     def float(self, name: str, default: Float | None = None) -> Float:
-        return Float(self._get(name, default))
+        return Float(self._get(name, default, "FLOAT", "INT"))
 
     def string(self, name: str, default: str | None = None) -> str:
-        found = self._get(name, default)
+        found = self._get(name, default, "STRING")
         return found.decode() if isinstance(found, bytes) else str(found)
 
     def ints(self, name: str, default: tuple[Int, ...] | None = None) -> tuple[Int, ...]:
-        return tuple(Int(x) for x in self._get(name, default))
+        return tuple(Int(x) for x in self._get(name, default, "INTS"))
 
     def floats(self, name: str, default: tuple[Float, ...] | None = None) -> tuple[Float, ...]:
-        return tuple(Float(x) for x in self._get(name, default))
+        return tuple(Float(x) for x in self._get(name, default, "FLOATS", "INTS"))
 
     def strings(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in self._get(name, default))
+        return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in self._get(name, default, "STRINGS"))
 
     def tensor(self, name: str) -> Array:
-        return tensor_array(self._get(name, None), None, f"{self.where} attribute {name}")
+        return tensor_array(self._get(name, None, "TENSOR"), None, f"{self.where} attribute {name}")
 
     def graph(self, name: str) -> onnx.GraphProto:
-        return self._get(name, None)
+        return self._get(name, None, "GRAPH")
 
     def const(self, i: Int) -> Array | None:
         """Input ``i`` when it is known at build time; None when it is not, or is absent."""

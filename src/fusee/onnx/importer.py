@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,9 @@ class Importer:
         if proto.sparse_initializer:
             self.problems.append(f"sparse weights ({len(proto.sparse_initializer)}): make them dense before exporting")
         weights = {t.name for t in proto.initializer}
+        twice = [name for name, n in Counter(info.name for info in proto.input).items() if n > 1]
+        if twice:
+            raise ModelError(f"{self.model_name}: inputs {', '.join(twice)} appear twice; names must be unique")
         inputs = [self._input(info) for info in proto.input if info.name not in weights]
         outputs = self._body(proto)
         if self.problems:
@@ -152,7 +156,7 @@ class Importer:
                 self.scope.values[tensor.name] = None
         for index, node in enumerate(proto.node):
             self._node(node, index, proto)
-        return tuple(v for o in proto.output if (v := self._find(o.name, "the graph's outputs", proto)) is not None)
+        return tuple(v for o in proto.output if (v := self._find(o.name, f"output {o.name!r}", proto)) is not None)
 
     def _find(self, name: str, user: str, proto: onnx.GraphProto | onnx.FunctionProto) -> Value | None:
         try:

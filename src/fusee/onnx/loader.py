@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import ml_dtypes
@@ -37,17 +38,25 @@ def parse_model(data: bytes, name: str) -> onnx.ModelProto:
     """Parse the bytes of an ONNX file; ``name`` is for messages."""
     try:
         model = onnx.ModelProto.FromString(data)
-    except DecodeError as err:
-        raise ParseError(f"{name}: not an ONNX model, or cut short ({len(data)} bytes read): {err}") from None
+    except DecodeError:
+        raise ParseError(f"{name}: not an ONNX model, or cut short: {_described(data)} do not parse") from None
     if not model.HasField("graph") or (not model.graph.node and not model.graph.output):
-        raise ParseError(f"{name}: not an ONNX model: {len(data)} bytes hold no graph; expected a ModelProto")
+        raise ParseError(f"{name}: not an ONNX model: {_described(data)} hold no graph; expected a ModelProto")
     check_opset(model, name)
     return model
+
+
+def _described(data: bytes) -> str:
+    if data.startswith(b"version https://git-lfs"):
+        return f"{len(data)} bytes that stand for a file in Git LFS (fetch it with git lfs pull)"
+    return f"{len(data)} bytes"
 
 
 def check_opset(model: onnx.ModelProto, name: str) -> None:
     """Raise UnsupportedModel unless the model's ai.onnx opset is between 7 and the newest that onnx knows."""
     newest = onnx.defs.onnx_opset_version()
+    if not model.opset_import:
+        raise ModelError(f"{name}: declares no opset; expected ai.onnx {OLDEST_OPSET} to {newest}. Export it again")
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and not OLDEST_OPSET <= entry.version <= newest:
             raise UnsupportedModel(
@@ -60,6 +69,9 @@ def tensor_array(tensor: onnx.TensorProto, folder: Path | None, where: str) -> A
     """The array a TensorProto holds. Raises ModelError when it is damaged or its external file is unsafe."""
     if tensor.data_type == onnx.TensorProto.STRING:
         raise UnsupportedModel(f"{where}: holds strings; only numbers and booleans are supported")
+    element_type(tensor.data_type, where)
+    if any(d < 0 for d in tensor.dims):
+        raise ModelError(f"{where}: damaged tensor of shape {list(tensor.dims)}: sizes are never negative")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return _external_array(tensor, folder, where)
     try:
@@ -73,10 +85,10 @@ def _external_array(tensor: onnx.TensorProto, folder: Path | None, where: str) -
     facts = {entry.key: entry.value for entry in tensor.external_data}
     file = external_file(facts.get("location", ""), folder, where)
     dtype = element_type(tensor.data_type, where).numpy
-    count = int(np.prod(tensor.dims, dtype=np.int64))
+    count = prod(tensor.dims)
     packed = dtype in _PACKED_BITS
     size_bytes = -(-count * _PACKED_BITS.get(dtype, 8 * dtype.itemsize) // 8)
-    offset = int(facts.get("offset", "0"))
+    offset = _offset(facts.get("offset", "0"), where)
     if not 0 <= offset <= file.stat().st_size - size_bytes:
         raise ModelError(
             f"{where}: external data {file.name} has {file.stat().st_size} bytes, but the tensor needs "
@@ -89,6 +101,12 @@ def _external_array(tensor: onnx.TensorProto, folder: Path | None, where: str) -
         plain = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=raw.tobytes())
         return np.asarray(numpy_helper.to_array(plain))
     return raw.view(dtype).reshape(tuple(tensor.dims))
+
+
+def _offset(text: str, where: str) -> int:
+    if not text.isdecimal():
+        raise ModelError(f"{where}: external data at offset {text!r}; expected a number of bytes")
+    return int(text)
 
 
 _PACKED_BITS: dict[np.dtype[np.generic], int] = {
@@ -106,7 +124,7 @@ def external_file(location: str, folder: Path | None, where: str) -> Path:
         raise ModelError(f"{where}: external data {location!r}, but the model was given as bytes, without a folder")
     file = (folder / location).resolve()
     if not location or Path(location).is_absolute() or not file.is_relative_to(folder.resolve()):
-        raise ModelError(f"{where}: external data {location!r} lies outside the model's folder; it is not read")
+        raise ModelError(f"{where}: external data {location!r} lies outside the model's folder; it must be inside")
     if not file.is_file():
         raise ModelError(f"{where}: external data {location!r} does not exist beside the model")
     return file
@@ -127,8 +145,12 @@ _DATA_TYPES = frozenset(onnx.TensorProto.DataType.values())
 def nan_initializers(model: onnx.ModelProto, folder: Path | None) -> Iterator[str]:
     """Names of float weights that hold NaN: no exporter writes them on purpose."""
     for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.STRING:
+        if tensor.data_type not in _WIDE_FLOATS:
             continue
-        array = tensor_array(tensor, folder, f"initializer {tensor.name}")
-        if DType.of(array.dtype).is_float and array.dtype.itemsize >= 2 and bool(np.isnan(array).any()):
+        if bool(np.isnan(tensor_array(tensor, folder, f"initializer {tensor.name!r}")).any()):
             yield tensor.name
+
+
+_WIDE_FLOATS = frozenset(
+    (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+)

@@ -10,7 +10,7 @@ from fusee.ir.rewrite import Report, rewrite
 from fusee.ir.text import print_op
 from fusee.passes.activations import ACTIVATIONS
 from fusee.passes.algebra import ALGEBRA
-from fusee.passes.attention import ATTENTION
+from fusee.passes.attention import ATTENTION, transpose_onto_attention
 from fusee.passes.identities import IDENTITIES
 from fusee.passes.norms import NORMS, layer_norm
 from passes.rewriting import check_declines, check_numbers, parse
@@ -254,6 +254,48 @@ def test_windowed_attention_with_two_masks():
     graph, new = simplified(lines, "%q: f32[4,3,5,2], %k: f32[4,3,5,2], %v: f32[4,3,5,2]", table)
     assert ops_of(new) == ["attention {scale=1.0}"]
     check_numbers(graph, new)
+
+
+def windows(batch: str, shape: str) -> tuple[str, str]:
+    """Swin's attention on ``batch`` windows, four to an image, up to the heads' joining."""
+    inputs = "%n: f32[N], " + ", ".join(f"%{a}: f32[{batch},3,5,2]" for a in "qkv")
+    return (
+        inputs,
+        f"""%s = mat_mul(%q, %k) {{trans_b=true}}
+        %bias = const {{digest="bias"}} : f32[1,3,5,5]
+        %a = add(%s, %bias)
+        %w = reshape(%a) {{shape=({shape}, 4, 3, 5, 5)}}
+        %windows = const {{digest="windows"}} : f32[1,4,1,5,5]
+        %b = add(%w, %windows)
+        %c = reshape(%b) {{shape=({"<4*N>" if shape == "N" else batch}, 3, 5, 5)}}
+        %p = softmax(%c) {{axis=3}}
+        %o = mat_mul(%p, %v)
+        %t = transpose(%o) {{perm=(0, 2, 1, 3)}}
+        %0 = exp(%t)""",
+    )
+
+
+@pytest.mark.parametrize(("batch", "shape"), [("8", "2"), ("4*N", "N")])
+def test_windowed_attention_of_a_batch(batch: str, shape: str):
+    rng = np.random.default_rng(0)
+    table = {"bias": rng.random((1, 3, 5, 5), np.float32), "windows": rng.random((1, 4, 1, 5, 5), np.float32)}
+    inputs, lines = windows(batch, shape)
+    graph, new = simplified(lines, inputs, table)
+    kinds = [n.op.text_name() for n in new.nodes() if n.operands]
+    assert kinds == ["reshape", "reshape", "reshape", "attention", "reshape", "transpose", "exp"]
+    last = rewrite(new, (transpose_onto_attention,))
+    kinds = [n.op.text_name() for n in last.nodes() if n.operands]
+    assert kinds == ["reshape", "reshape", "reshape", "attention", "transpose", "reshape", "exp"]
+    check_numbers(graph, last)
+
+
+def test_a_transpose_of_split_axes_stays_off_attention():
+    text = f"""graph f({HEADS})
+        %o = attention(%q, %k, %v) {{scale=0.5}}
+        %r = reshape(%o) {{shape=(2, 3, 5, 7, 1)}}
+        %0 = transpose(%r) {{perm=(4, 0, 1, 3, 2)}}
+        return %0"""
+    check_declines(text, [transpose_onto_attention], "transpose-onto-attention at Transpose: axes are split or lost")
 
 
 def test_attention_over_another_axis_is_declined():

@@ -7,7 +7,7 @@ from fusee.ir.passes import Pass, rules_pass
 from fusee.passes.activations import ACTIVATIONS
 from fusee.passes.affine import AFFINE
 from fusee.passes.algebra import ALGEBRA
-from fusee.passes.attention import ATTENTION
+from fusee.passes.attention import ATTENTION, transpose_onto_attention
 from fusee.passes.constants import fold_constants, fold_weights
 from fusee.passes.cse import share
 from fusee.passes.fuse import Accepts, fuse_pass
@@ -42,7 +42,7 @@ PREPARING: tuple[Pass, ...] = (
     # Last of what an exporter's spelling decides; from here on the graph is prepared for kernels.
     rules_pass("layout", (*TO_CHANNELS_LAST, *SINK_RESHAPE, *SINK, *IDENTITIES)),
     # Only now: while transposes sink, those that move nothing must stay visible as transposes.
-    rules_pass("settle", (transpose_of_ones, *IDENTITIES, *RESHAPE)),
+    rules_pass("settle", (transpose_of_ones, transpose_onto_attention, *IDENTITIES, *RESHAPE)),
     # What the transposes made anew: moved constants, and the same transpose before several users.
     Pass("constants-again", fold_constants),
     # Nothing can use a quantised weight as it is from here on.

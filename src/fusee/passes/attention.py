@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fusee.base.blocks import blocks
 from fusee.ir.graph import Value, const_array
 from fusee.ir.pattern import Either, Known, Pat, fits, need
 from fusee.ir.rewrite import rule
@@ -109,4 +110,51 @@ def mask_without_reshape(root: Value, back: Value, x: Value, mask: Value) -> Val
     return root.op(Add()(x, like(array[0], mask)))
 
 
-ATTENTION = (mask_without_reshape, attention, mask_of_nothing)
+_WINDOWED = Either(Pat(Add, _SCALED, Known("bias")), _SCALED)
+_BY_WINDOW = Pat(Add, Pat(Reshape, _WINDOWED), Known("mask"), name="masked")
+
+
+@rule(Pat(MatMul, Pat(Softmax, Pat(Reshape, _BY_WINDOW), name="weights"), "v"))
+def windowed_attention(
+    root: Value,
+    masked: Value,
+    scores: Value,
+    weights: Value,
+    q: Value,
+    k: Value,
+    v: Value,
+    mask: Value,
+    scale: Value | None = None,
+    bias: Value | None = None,
+) -> Value:
+    """Attention whose mask is by window, of a batch of images: images and windows become axes of their own."""
+    assert isinstance(root.op, MatMul)
+    assert isinstance(scores.op, MatMul)
+    assert isinstance(weights.op, Softmax)
+    need(weights.op.axis == weights.type.rank - 1, f"the softmax is over axis {weights.op.axis}, not the keys")
+    plain = not (root.op.trans_a or root.op.trans_b or scores.op.trans_a) and scores.op.trans_b
+    need(plain and masked.type.rank == scores.type.rank + 1, "the products are read transposed")
+    factor = 1.0 if scale is None else uniform(scale)
+    need(factor is not None, "the scale is not one number")
+    (q, left), (k, right) = _unscaled(q), _unscaled(k)
+    batch = masked.type.shape[:-2]
+    apart = [Reshape((*batch, *x.type.shape[-2:]))(x) for x in (q, k, v)]
+    both = mask if bias is None else _joined(mask, bias)
+    made = Attention((factor or 0.0) * left * right)(*apart, both)
+    return Reshape(root.type.shape)(made)
+
+
+@rule(Pat(Transpose, Pat(Reshape, Pat(Attention, rest=True, name="made"), name="flat")))
+def transpose_onto_attention(root: Value, flat: Value, made: Value) -> Value:
+    """A transpose of joined axes is the transpose of the axes themselves, which attention can write by itself."""
+    assert isinstance(root.op, Transpose)
+    found = blocks(made.type.shape, flat.type.shape)
+    need(found is not None and all(len(b.after) == 1 for b in found), "axes are split or lost")
+    assert found is not None
+    sources = {b.after[0]: b.before for b in found}
+    perm = tuple(axis for p in root.op.perm for axis in sources.get(p, ()))
+    need(len(perm) == made.type.rank, "an axis of size 1 belongs nowhere")
+    return Reshape(root.type.shape)(Transpose(perm)(made))
+
+
+ATTENTION = (mask_without_reshape, windowed_attention, attention, mask_of_nothing)

@@ -32,7 +32,7 @@ class KernelDraft:
     pointers: tuple[Location, ...]
     reads: tuple[Location, ...]
     writes: tuple[Location, ...]
-    overwrites: tuple[Storage, ...] = ()  # storages that the result may take over
+    overwrites: tuple[tuple[Location, Location], ...] = ()  # (operand, the result that may take its memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +286,7 @@ class Drawer:
             Place.CONSTANT: tuple(_constant(a) for a in code.constants),
             Place.TEMP: tuple(Location(Storage(Space.TEMP, size)) for size in code.temps),
         }
-        over = tuple(operands[i].storage for i in choice.kernel.overwrites(call))
+        over = tuple((operands[i], results[0]) for i in choice.kernel.overwrites(call))
         for launch in code.launches:
             self.drawing.steps.append(_launch_draft(node, choice, launch, places, code, over))
 
@@ -308,7 +308,7 @@ def _launch_draft(
     launch: Launch,
     places: dict[Place, tuple[Location, ...]],
     code: Code,
-    over: tuple[Storage, ...],
+    over: tuple[tuple[Location, Location], ...],
 ) -> KernelDraft:
     taken = [(p.place, places[p.place][p.index]) for p in launch.pointers]
     reads = tuple(x for place, x in taken if place in (Place.OPERAND, Place.CONSTANT))

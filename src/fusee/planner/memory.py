@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fusee.base.dims import Dim, symbols
 from fusee.engine.plan import Buffer, Space
 from fusee.planner.draft import Draft, KernelDraft
-from fusee.planner.location import Storage
+from fusee.planner.location import Location, Storage
 
 ARENA = (Space.ARENA, Space.TEMP)
 
@@ -42,20 +42,29 @@ def lay_out(steps: Sequence[Draft], early: Sequence[Storage], phase_of: dict[str
 
 
 def merge_in_place(steps: Sequence[Draft]) -> None:
-    """Let a result take an operand's memory when this step is the operand's last use and their sizes agree."""
+    """Let a result take an operand's memory when this step is the operand's last use and both lie alike."""
     last = _last_touch(steps)
     first_write = _first_write(steps)
     for i, step in enumerate(steps):
-        if not isinstance(step, KernelDraft) or not step.overwrites:
+        if not isinstance(step, KernelDraft):
             continue
-        result = step.writes[0].storage.root()
-        if result.space is not Space.ARENA or first_write.get(result) != i:
-            continue
-        for operand in (s.root() for s in step.overwrites):
-            if operand.space is Space.ARENA and last[operand] == i and operand.size_bytes == result.size_bytes:
+        for operand_at, result_at in step.overwrites:
+            operand, result = operand_at.storage.root(), result_at.storage
+            fresh = result.space is Space.ARENA and result.root() is result and first_write[result] == i
+            if fresh and last[operand] == i and _may_take(step, operand_at, result_at):
                 result.merged_into = operand
                 last[operand] = last[result]
                 break
+
+
+def _may_take(step: KernelDraft, operand_at: Location, result_at: Location) -> bool:
+    """Whether the result fits exactly where the operand lies, and nothing else is read from there."""
+    operand, result = operand_at.storage.root(), result_at.storage
+    alike = operand_at.offset_bytes == result_at.offset_bytes and operand_at.strides == result_at.strides
+    if operand.space is not Space.ARENA or operand.size_bytes != result.size_bytes or not alike:
+        return False
+    harmless = sum(x.storage.root() is operand for x, _ in step.overwrites)
+    return sum(x.storage.root() is operand for x in step.reads) <= harmless
 
 
 def _last_touch(steps: Sequence[Draft]) -> dict[Storage, int]:

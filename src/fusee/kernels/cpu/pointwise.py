@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusee.base.dims import Dim
-from fusee.ir.graph import Op
+from fusee.ir.graph import Op, Value
 from fusee.kernels.cpu.coords import Lanes, Spot, linear, store
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.formula import FormulaWriter
@@ -43,6 +43,12 @@ def plain(group: Group) -> Plain | str:
     )
 
 
+def _is_read_in_place(found: Plain, value: Value) -> bool:
+    """Whether every element of the result depends on one element of the operand, at the same place."""
+    leaves = {leaf: steps for leaf, steps in found.leaves.items() if leaf.value == value}
+    return bool(leaves) and all(leaf.offset == 0 and steps == found.result for leaf, steps in leaves.items())
+
+
 class Pointwise(Kernel):
     """Computes each result element from the operand elements it depends on; rows are split over threads."""
 
@@ -51,6 +57,16 @@ class Pointwise(Kernel):
     def refuses(self, call: KernelCall) -> str:
         found = plain(group_of(call))
         return found if isinstance(found, str) else ""
+
+    def overwrites(self, call: KernelCall) -> tuple[int, ...]:
+        """Operands of the result's type that are only read where the result is written: a vector is loaded before it
+        is stored, and no element is computed twice."""
+        group = group_of(call)
+        found = plain(group)
+        if isinstance(found, str):
+            return ()
+        inputs = enumerate(group.body.inputs)
+        return tuple(i for i, v in inputs if v.type == call.results[0].type and _is_read_in_place(found, v))
 
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         group = group_of(call)

@@ -1,4 +1,4 @@
-"""Trained models of other people, on photographs, against ONNX Runtime; dynamic ones at several sizes from one engine."""
+"""Trained models of other people, on photographs, against ONNX Runtime; dynamic ones at several sizes each."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _sample(graph: Graph, feeds: dict[str, Array], seed: int) -> Sample:
     except (ValueError, IndexError, ArithmeticError) as err:
         given = Sample(feeds, {}, seed).sizes()
         raise RequestError(
-            f"{graph.name} does not run on inputs of sizes {given}: {err}; verify it at sizes, or on inputs, that suit it"
+            f"{graph.name} does not run on inputs of sizes {given}: {err}; give sizes or inputs that suit it"
         ) from err
 
 

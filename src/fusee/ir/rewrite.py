@@ -254,3 +254,13 @@ def rebuild(graph: Graph, visit: Callable[[Node], Sequence[Value]]) -> Graph:
             if new != old:
                 now[old] = new
     return replace(graph, outputs=tuple(now.get(v, v) for v in graph.outputs)) if now else graph
+
+
+def inline(body: Graph, operands: Sequence[Value]) -> tuple[Value, ...]:
+    """The body's outputs computed on the operands in the place of its inputs."""
+    built: dict[Value, Value] = dict(zip(body.inputs, operands, strict=True))
+    for node in body.nodes():
+        if node.results[0] not in built:
+            results = node.op.apply(*[built[v] for v in node.operands], loc=node.loc)
+            built.update(zip(node.results, results, strict=True))
+    return tuple(built[v] for v in body.outputs)

@@ -8,6 +8,7 @@ from fusee.passes.activations import ACTIVATIONS
 from fusee.passes.affine import AFFINE
 from fusee.passes.algebra import ALGEBRA
 from fusee.passes.attention import ATTENTION, transpose_onto_attention
+from fusee.passes.branches import BRANCHES
 from fusee.passes.constants import fold_constants, fold_weights
 from fusee.passes.cse import share
 from fusee.passes.fuse import Accepts, fuse_pass
@@ -28,7 +29,7 @@ PORTABLE: tuple[Pass, ...] = (
     # Before constants are combined, so that this happens in f32; no CPU kernel computes in the narrow types.
     Pass("widen", widen((DType.F16, DType.BF16))),
     # One spelling of everything, so that what follows needs to know one.
-    rules_pass("simplify", (*IDENTITIES, transpose_of_ones, *ALGEBRA)),
+    rules_pass("simplify", (*BRANCHES, *IDENTITIES, transpose_of_ones, *ALGEBRA)),
     # Equal operands are one value now: patterns that name a value twice can match.
     Pass("share", share),
     # Before scales fold into weights, or half of a GELU could end up in one.

@@ -11,27 +11,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time, sleep
+from time import perf_counter, process_time
 
 import numpy as np
 import onnx
 
 from benchmarks.machine import busy_core_s, load_average, machine_facts
 from benchmarks.models import MODELS, BenchmarkModel
-from benchmarks.peer_process import PeerFailure, PeerProcess, last_words
-from benchmarks.peers import PEERS, Array
-from benchmarks.results import Case, Comparison, PeerResult, markdown, save
-from benchmarks.statistics import difference, round_medians
-
-REFERENCE = "onnxruntime"
-"""Whose outputs the others are held against, where it works."""
-PAUSE_S = 0.1
-"""Before each turn: worker threads of the engine before stop spinning, and the other core is idle."""
-LEAST_RUNS, MOST_RUNS = 3, 500
+from benchmarks.results import Case, Comparison, markdown, save
+from fusee.peers.contest import Contestant, PeerResult, check_outputs, enter, take_turns
+from fusee.peers.process import PeerFailure, last_words
+from fusee.peers.table import PEERS
 
 
 @dataclass(frozen=True)
@@ -45,44 +39,6 @@ class Options:
     rounds: int
     turn_s: float
     """How long one engine runs in each round."""
-
-
-@dataclass
-class Contestant:
-    """An engine of a case on its way through the rounds."""
-
-    result: PeerResult
-    process: PeerProcess | None = None
-    rounds_us: list[list[float]] = field(default_factory=list[list[float]])
-    runs: int = LEAST_RUNS
-
-    def fail(self, failure: PeerFailure) -> None:
-        """Keeps the reason, and takes no further part."""
-        self.result = replace(self.result, failure=str(failure))
-        self.process = None
-
-    def turn(self) -> None:
-        """Runs once to warm the caches, then as often as a turn holds."""
-        if self.process is None:
-            return
-        sleep(PAUSE_S)
-        try:
-            self.rounds_us.append(self.process.run(self.runs + 1)[1:])
-        except PeerFailure as failure:
-            self.fail(failure)
-
-    def finished(self) -> PeerResult:
-        """The result with the times of all rounds; a failed engine has none."""
-        if self.process is None:
-            return self.result
-        times = [time for one_round in self.rounds_us for time in one_round]
-        return replace(
-            self.result,
-            medians_us=round_medians(self.rounds_us),
-            fastest_us=min(times),
-            runs=len(times),
-            memory=self.process.memory(),
-        )
 
 
 def compare(options: Options, say: Callable[[str], None]) -> tuple[Case, ...]:
@@ -139,9 +95,9 @@ def _build(peer: str, graph: Path) -> Path | PeerFailure:
 
 def _measure(prepared: Prepared, threads: int, options: Options) -> Case:
     before = load_average()
-    contestants = [_started(prepared, peer, threads, options.turn_s) for peer in options.peers]
+    contestants = [_entered(prepared, peer, threads, options.turn_s) for peer in options.peers]
     try:
-        reference = _check_outputs(contestants, prepared.folder)
+        reference = check_outputs(contestants, prepared.folder)
         others_cores = _take_turns(contestants, options.rounds)
         results = tuple(contestant.finished() for contestant in contestants)
     finally:
@@ -151,13 +107,19 @@ def _measure(prepared: Prepared, threads: int, options: Options) -> Case:
     return Case(prepared.model, threads, before, reference, others_cores, results)
 
 
+def _entered(prepared: Prepared, peer: str, threads: int, turn_s: float) -> Contestant:
+    file = prepared.files[peer]
+    if isinstance(file, PeerFailure):
+        return Contestant(PeerResult(peer, failure=str(file), build_s=prepared.build_s.get(peer)))
+    contestant = enter(peer, file, threads, prepared.inputs, turn_s)
+    contestant.result = replace(contestant.result, build_s=prepared.build_s.get(peer))
+    return contestant
+
+
 def _take_turns(contestants: list[Contestant], rounds: int) -> float:
-    """All rounds, each starting with another engine; gives the cores that other processes kept busy meanwhile."""
+    """All rounds; gives the cores that other processes kept busy meanwhile."""
     start, busy, ours = perf_counter(), busy_core_s(), _our_core_s(contestants)
-    for number in range(rounds):
-        first = number % len(contestants)
-        for contestant in contestants[first:] + contestants[:first]:
-            contestant.turn()
+    take_turns(contestants, rounds)
     theirs = busy_core_s() - busy - (_our_core_s(contestants) - ours)
     return max(0.0, theirs / (perf_counter() - start))
 
@@ -165,45 +127,6 @@ def _take_turns(contestants: list[Contestant], rounds: int) -> float:
 def _our_core_s(contestants: Sequence[Contestant]) -> float:
     engines = sum(contestant.process.core_s() for contestant in contestants if contestant.process)
     return process_time() + engines
-
-
-def _started(prepared: Prepared, peer: str, threads: int, turn_s: float) -> Contestant:
-    """The engine loaded and warm, knowing how many runs fill a turn."""
-    contestant = Contestant(PeerResult(peer, build_s=prepared.build_s.get(peer)))
-    file = prepared.files[peer]
-    if isinstance(file, PeerFailure):
-        contestant.fail(file)
-        return contestant
-    try:
-        process = PeerProcess(peer, file, threads, prepared.inputs)
-        typical_us = median(process.run(LEAST_RUNS))
-    except PeerFailure as failure:
-        contestant.fail(failure)
-        return contestant
-    contestant.process = process
-    contestant.runs = min(MOST_RUNS, max(LEAST_RUNS, round(turn_s * 1e6 / typical_us)))
-    contestant.result = replace(contestant.result, loading=process.loading)
-    return contestant
-
-
-def _check_outputs(contestants: Sequence[Contestant], folder: Path) -> str | None:
-    """Holds every engine's outputs against the reference's, and gives the reference's name."""
-    outputs: dict[str, dict[str, Array]] = {}
-    for contestant in contestants:
-        if contestant.process is None:
-            continue
-        try:
-            outputs[contestant.result.peer] = contestant.process.outputs(folder / "outputs.npz")
-        except PeerFailure as failure:
-            contestant.fail(failure)
-    if not outputs:
-        return None
-    reference = REFERENCE if REFERENCE in outputs else next(iter(outputs))
-    for contestant in contestants:
-        peer = contestant.result.peer
-        if peer in outputs and peer != reference:
-            contestant.result = replace(contestant.result, difference=difference(outputs[reference], outputs[peer]))
-    return reference
 
 
 def _case_line(case: Case) -> str:

@@ -24,7 +24,6 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.machine import load_average, machine_facts
-from benchmarks.statistics import geometric_mean
 from fusee.base.target import CpuTarget, detect_cpu
 from fusee.base.types import Array, TensorType
 from fusee.ir.graph import Op
@@ -32,6 +31,7 @@ from fusee.kernels.cpu import CPU
 from fusee.kernels.cpu.compile import Compiler
 from fusee.kernels.kernel import Kernel, KernelCall, Operand
 from fusee.ops.linear import Conv, MatMul
+from fusee.peers.statistics import geometric_mean
 from kernels.run_kernel import Job, Loaded, Memory, Place, emit, load
 
 RNG = np.random.default_rng(0)

@@ -9,27 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.peer_process import Loading, Memory
-from benchmarks.statistics import Ratio, fastest, geometric_mean, ratio_of_rounds
+from fusee.peers.contest import PeerResult
+from fusee.peers.statistics import Ratio, fastest, geometric_mean, ratio_of_rounds
 
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class PeerResult:
-    """One engine on one model with one number of threads; ``failure`` says why figures are missing."""
-
-    peer: str
-    failure: str | None = None
-    medians_us: tuple[float, ...] = ()
-    """The median time of each round."""
-    fastest_us: float | None = None
-    runs: int = 0
-    difference: float | None = None
-    """Largest difference from the reference engine's outputs, as a share of their range; None for the reference."""
-    loading: Loading | None = None
-    memory: Memory | None = None
-    build_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ import numpy as np
 import onnx
 import pytest
 from benchmarks.compare import Options
-from benchmarks.machine import busy_core_s, machine_facts, process_core_s
+from benchmarks.machine import busy_core_s, machine_facts
 from benchmarks.models import MODELS
-from benchmarks.peer_process import Loading, Memory, PeerFailure, PeerProcess, last_words
-from benchmarks.results import Case, Comparison, PeerResult, markdown, save, summaries
+from benchmarks.results import Case, Comparison, markdown, save, summaries
 
-from benchmarks import compare, peer_process
+from benchmarks import compare
+from fusee.peers import process as peer_process
+from fusee.peers.contest import PeerResult
+from fusee.peers.process import Loading, Memory, PeerFailure, PeerProcess, last_words, process_core_s
 
 DIGITS = Path(__file__).parents[2] / "models" / "digits" / "digits.onnx"
 SMALL = "retinaface_mnet025"

@@ -6,7 +6,8 @@ from math import inf
 
 import numpy as np
 import pytest
-from benchmarks.statistics import Ratio, difference, fastest, geometric_mean, ratio_of_rounds, round_medians
+
+from fusee.peers.statistics import Ratio, difference, fastest, geometric_mean, ratio_of_rounds, round_medians
 
 
 def test_a_round_is_worth_its_median_not_its_mean() -> None:

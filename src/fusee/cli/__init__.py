@@ -10,12 +10,13 @@ import sys
 import typer
 
 from fusee.base.errors import FuseeError, InternalError, VerifyError
-from fusee.cli import build, compare, doctor, inspect, profile, run
+from fusee.cli import bench, build, compare, doctor, inspect, profile, run
 from fusee.cli.trtexec import command as trtexec
 
 COMMANDS = (
     ("build", build.command),
     ("run", run.command),
+    ("bench", bench.command),
     ("compare", compare.command),
     ("inspect", inspect.command),
     ("profile", profile.command),

@@ -1,6 +1,6 @@
 """The engines that are measured: how each loads a model and answers.
 
-``load`` runs in the engine's own child process (``benchmarks.peer_process``), so the libraries never meet.
+``load`` runs in the engine's own child process (``fusee.peers.process``), so the libraries never meet.
 To add one: write its loading here and list it in PEERS.
 """
 

@@ -22,8 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from benchmarks.machine import process_core_s
-from benchmarks.peers import PEERS, Answer, Arrays
+from fusee.peers.table import PEERS, Answer, Arrays
 
 PATIENCE_S = 300.0
 """A child that says nothing for so long has hung."""
@@ -62,7 +61,7 @@ class PeerProcess:
         self._name = peer
         self._open = ExitStack()
         self._stderr = self._open.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115 (the stack closes it)
-        command = [sys.executable, "-m", "benchmarks.peer_process", peer, str(model), str(threads), str(inputs)]
+        command = [sys.executable, "-m", "fusee.peers.process", peer, str(model), str(threads), str(inputs)]
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0
         )
@@ -118,6 +117,12 @@ class PeerProcess:
         self.close()
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return f"{self._name} {how}: {last}"
+
+
+def process_core_s(pid: int) -> float:
+    """Core seconds that one living process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def last_words(text: str) -> str:

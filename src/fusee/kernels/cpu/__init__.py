@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusee.kernels.cpu.conv_transpose import PhasedConvTranspose
 from fusee.kernels.cpu.dense import DENSE_KERNELS
 from fusee.kernels.cpu.indexed import Indexed
 from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMatMul
@@ -9,7 +10,6 @@ from fusee.kernels.cpu.nest_recurrent import RECURRENT_KERNELS
 from fusee.kernels.cpu.nest_resize import TableResize
 from fusee.kernels.cpu.nest_windows import NestMaxPoolIndices, NestMaxUnpool, NestPool
 from fusee.kernels.cpu.pointwise import Pointwise
-from fusee.kernels.cpu.recurrent import Sequences
 from fusee.kernels.cpu.reduce import Position, Reduction, Running
 from fusee.kernels.cpu.scatter import ScatterLines, ScatterSlices
 from fusee.kernels.cpu.softmax import ROW_KERNELS
@@ -38,7 +38,7 @@ KERNELS: tuple[Kernel, ...] = (
     TopKInsertion(),
     ScatterLines(),
     ScatterSlices(),
-    Sequences(),
+    PhasedConvTranspose(),
     *NESTS,
     Indexed(),
 )

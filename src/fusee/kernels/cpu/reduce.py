@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,13 @@ from fusee.kernels.cpu.coords import Coord, Lanes, Spot, positions
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.lane_types import compute_type
 from fusee.kernels.cpu.math_exp import absolute, exp, log, number, square_root
-from fusee.kernels.cpu.rows import RowLoops, Rows, split
+from fusee.kernels.cpu.rows import RowLoops, Rows, lane_axis, split
 from fusee.kernels.cpu.ssa import Ssa, element_of, is_float, literal, mangled, vector
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.fused import Fused
 from fusee.ops.reduce import ArgReduce, Cumulative, Reduce
 
-Combine = Callable[[Ssa, Ssa], Ssa]
+SHORT_ROW = 32  # a reduced last axis up to this long is walked, with lanes along its neighbours
 
 
 def finished(loops: RowLoops) -> Code:
@@ -44,7 +44,7 @@ class Reduction(Kernel):
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         rows = _split(call)
         assert isinstance(rows, Rows)
-        loops = RowLoops(symbol, rows)
+        loops = RowLoops(symbol, rows, lane_axis(rows, SHORT_ROW))
         writer = _Reducer(loops, rows)
         loops.each(writer.item)
         return finished(loops)
@@ -208,7 +208,7 @@ class Position(Kernel):
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         rows = split(call, ArgReduce, _single_axis)
         assert isinstance(rows, Rows)
-        loops = RowLoops(symbol, rows)
+        loops = RowLoops(symbol, rows, lane_axis(rows, SHORT_ROW))
         loops.each(_Finder(loops, rows).item)
         return finished(loops)
 

@@ -102,13 +102,28 @@ def _spreader(shape: Shape, result: Shape, axes: tuple[int, ...]) -> Callable[[t
     return spread
 
 
+def lane_axis(rows: Rows, longest: int) -> int:
+    """The axis for lanes to run along: the last, unless it is reduced and so short that lanes would stay empty.
+
+    Then lanes take neighbours along the last kept axis, which gathers elements of 32 bits or more.
+    """
+    last, lanes = len(rows.sizes) - 1, rows.group.call.target.vector_bytes // 4
+    kept = [i for i, gone in enumerate(rows.reduced) if not gone]
+    size = rows.sizes[last]
+    if not rows.reduced[last] or not kept or not isinstance(size, int) or size > longest:
+        return last
+    neighbours = rows.sizes[kept[-1]]
+    few = isinstance(neighbours, int) and neighbours < lanes
+    return last if few or any(leaf.dtype.itemsize_bytes < 4 for leaf in rows.leaves) else kept[-1]
+
+
 class RowLoops:
     """The loops over one call's rows while they are written. ``axis`` is the one that lanes run along."""
 
-    def __init__(self, symbol: str, rows: Rows, along: int | None = None) -> None:
+    def __init__(self, symbol: str, rows: Rows, along: int) -> None:
         self.e = Emitter(symbol, rows.group.call.target)
         self.rows = rows
-        self.axis = len(rows.sizes) - 1 if along is None else along
+        self.axis = along
         self.width = lanes_for(self.e, rows.group)
         self.addresses = Addresses(self.e, rows.group)
         self._writer = FormulaWriter(self.e, self.addresses, rows.leaves)

@@ -10,12 +10,13 @@ from fusee.kernels.cpu.coords import Lanes, Spot
 from fusee.kernels.cpu.lane_types import compute_type
 from fusee.kernels.cpu.math_exp import exp, log, number, square_root
 from fusee.kernels.cpu.reduce import count_lanes, finished
-from fusee.kernels.cpu.rows import RowLoops, Rows, split
+from fusee.kernels.cpu.rows import RowLoops, Rows, lane_axis, split
 from fusee.kernels.cpu.ssa import Ssa, literal, vector
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.fused import Fused
 from fusee.ops.reduce import LogSoftmax, Normalize, Softmax
 
+SHORT_ROW = 8  # rows up to this long are walked, with lanes along their neighbours
 Item = Callable[[RowLoops, Spot, Lanes], None]
 
 
@@ -125,7 +126,7 @@ class Row(Kernel):
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         rows = split(call, self.kind, _axes)
         assert isinstance(rows, Rows)
-        loops = RowLoops(symbol, rows)
+        loops = RowLoops(symbol, rows, lane_axis(rows, SHORT_ROW))
         loops.each(lambda spot, lanes: self.item(loops, spot, lanes))
         return finished(loops)
 

@@ -164,10 +164,10 @@ class _Interleaving(_Tiles):
                 left = e.max(e.sub(e.mul(kept, channels), k * self.width), 0)
                 here = Lanes(self.width, e.first_lanes(left, self.width))
             place = Coord(e.add(at.base, k * self.width), 1)
-            store(e, _interleaved(e, planes, k), e.result(), dtype, place, here)
+            store(e, interleaved(e, planes, k), e.result(), dtype, place, here)
 
 
-def _interleaved(e: Emitter, planes: Sequence[Ssa], part: int) -> Ssa:
+def interleaved(e: Emitter, planes: Sequence[Ssa], part: int) -> Ssa:
     """The ``part``-th vector of ``planes[0][0], planes[1][0], ..., planes[0][1], ...``."""
     channels, width = len(planes), planes[0].lanes
     flat = [divmod(part * width + lane, channels) for lane in range(width)]

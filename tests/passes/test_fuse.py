@@ -142,6 +142,9 @@ def test_the_limit_holds_here_too():
     graph = parse(f"graph f({MATRICES}) %m = mat_mul(%x, %w) %0 = relu(%m) return %0")
     new = fuse_pass(anything).apply(graph, Report(limit=0))
     assert groups(new) == ["mat_mul", "relu"]
+    graph = parse(f"graph f({MATRICES}) %m = mat_mul(%x, %w) %r = relu(%m) %n = mat_mul(%r, %v) %0 = exp(%n) return %0")
+    new = fuse_pass(anything).apply(graph, Report(limit=1))
+    assert groups(new) == ["mat_mul", "relu", "mat_mul_exp"]
 
 
 def test_it_is_a_pass():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from fusee.base.errors import FuseeError, InternalError
-from fusee.base.switches import check_level, debug_level, dump_folder, max_rewrites
+from fusee.base.switches import check_level, debug_level, max_rewrites
 from fusee.base.types import Array, TensorType
+from fusee.ir.dump import dump
 from fusee.ir.graph import Graph, Node
 from fusee.ir.reference import run
 from fusee.ir.rewrite import Report, Rule, Verdict, rewrite
@@ -80,7 +80,7 @@ def run_pipeline(
     Raises InternalError naming the first pass that leaves a wrong graph or other numbers.
     """
     verify(graph)
-    dump(graph, 0, "start")
+    dump(graph, "00_start")
     wanted = run(graph, feeds) if feeds is not None and check_level() else None
     records: list[PassRecord] = []
     spent = 0
@@ -89,7 +89,7 @@ def run_pipeline(
         record = _run_pass(graph, step, Report(None if limit is None else max(0, limit - spent)))
         spent, graph = spent + len(record.fired), record.graph
         records.append(record)
-        dump(graph, i, step.name)
+        dump(graph, f"{i:02}_{step.name}")
         _show(record)
         if wanted is not None and feeds is not None:
             _compare(step.name, wanted, run(graph, feeds))
@@ -115,21 +115,6 @@ def _check_interface(before: Graph, after: Graph) -> None:
     for name, old, new in zip(before.names(), before.outputs, after.outputs, strict=True):
         if old.type != new.type:
             raise InternalError(f"output {name} was {old.type} and is now {new.type}")
-
-
-def dump(graph: Graph, number: int, name: str, folder: Path | None = None) -> None:
-    """Write ``03_fold.txt`` and its constants where FUSEE_DUMP says, so that work can start again from there."""
-    folder = folder or dump_folder()
-    if folder is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    constants: dict[str, Array] = {}
-    (folder / f"{number:02}_{name}.txt").write_text(print_graph(graph, constants, loc=True) + "\n")
-    for key, array in constants.items():
-        path = folder / "constants" / f"{key}.npy"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            np.save(path, array.view(np.uint8) if array.dtype.kind == "V" else array)
 
 
 def _show(record: PassRecord) -> None:

@@ -88,6 +88,7 @@ class _Grouping:
             for value in dict.fromkeys(node.operands):
                 self.users.setdefault(value, []).append(node)
         self.taken: set[Node] = set()
+        self.formed = 0  # groups of more than one node
 
     def all(self) -> list[Group]:
         """Heavy anchors first, the last in the graph first: of two that meet in a sum, the later computes it."""
@@ -100,11 +101,13 @@ class _Grouping:
 
     def claim(self, nodes: set[Node]) -> Group:
         self.taken |= nodes
+        self.formed += len(nodes) > 1
         return Group(tuple(sorted(nodes, key=self.order.__getitem__)))
 
     def takes(self, nodes: set[Node]) -> bool:
         """Whether a kernel takes these nodes as one op."""
-        if len(nodes) > MOST_NODES or not self.report.may_fire:
+        limit = self.report.limit
+        if len(nodes) > MOST_NODES or (limit is not None and len(self.report.fired) + self.formed >= limit):
             return False
         op, operands = as_op(tuple(sorted(nodes, key=self.order.__getitem__)))
         return self.accepts(op, operands)

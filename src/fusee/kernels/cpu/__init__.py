@@ -5,9 +5,13 @@ from __future__ import annotations
 from fusee.kernels.cpu.conv_transpose import PhasedConvTranspose
 from fusee.kernels.cpu.dense import DENSE_KERNELS
 from fusee.kernels.cpu.indexed import Indexed
+from fusee.kernels.cpu.nest_deform import DEFORM_KERNELS
 from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMatMul
 from fusee.kernels.cpu.nest_recurrent import RECURRENT_KERNELS
+from fusee.kernels.cpu.nest_regions import REGION_KERNELS
 from fusee.kernels.cpu.nest_resize import TableResize
+from fusee.kernels.cpu.nest_sampling import NestGridSample
+from fusee.kernels.cpu.nest_sums import SUM_KERNELS
 from fusee.kernels.cpu.nest_windows import NestMaxPoolIndices, NestMaxUnpool, NestPool
 from fusee.kernels.cpu.pointwise import Pointwise
 from fusee.kernels.cpu.reduce import Position, Reduction, Running
@@ -26,6 +30,10 @@ NESTS: tuple[Kernel, ...] = (
     NestMaxUnpool(),
     TableResize(),
     *RECURRENT_KERNELS,
+    *DEFORM_KERNELS,
+    *REGION_KERNELS,
+    NestGridSample(),
+    *SUM_KERNELS,
 )
 KERNELS: tuple[Kernel, ...] = (
     *DENSE_KERNELS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-from fusee.base.types import F32
+from fusee.base.types import F32, I8, U8, DType
 from fusee.ir.graph import Op
 from fusee.kernels.cpu.anchor import Anchored, split_at
 from fusee.kernels.cpu.depthwise import WindowTactic, rows_of_unit
@@ -16,7 +16,7 @@ from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import SPILL_BYTES, attach, group_problem, pixel_steps, tensors_of
 from fusee.kernels.cpu.padding import SLACK_BYTES, Image
 from fusee.kernels.cpu.space import separate_axes, strides_of
-from fusee.kernels.cpu.ssa import Index, Ssa, literal, vector
+from fusee.kernels.cpu.ssa import Index, Ssa, literal, mangled, vector
 from fusee.kernels.cpu.windows import Geometry, Sweep, Tile
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Operand, Tactic
 from fusee.ops.fused import Fused
@@ -43,8 +43,10 @@ class _Shape:
         pool, (source, *_) = group.op, group.inputs
         assert isinstance(pool, Pool)
         image = source.operand
-        if pool.layout != "NHWC" or image.type.rank != 4 or image.type.dtype is not F32:
-            return f"{image.type} in layout {pool.layout} is not a batch of f32 NHWC images"
+        if pool.layout != "NHWC" or image.type.rank != 4:
+            return f"{image.type} in layout {pool.layout} is not a batch of NHWC images"
+        if image.type.dtype not in (F32, U8, I8) or (image.type.dtype is not F32 and pool.kind != "max"):
+            return f"{image.type} is not f32, nor the maximum of bytes"
         if source.index is None:
             return "the image is a constant of the group"
         if problem := _kind_problem(pool, image):
@@ -75,7 +77,8 @@ class WindowPool(Kernel):
         found = _Shape.of(call)
         if isinstance(found, str):
             return found
-        if not _sweep(Emitter("", call.target), found, WindowTactic(1, 1)).is_static and _counts_taps(found.pool):
+        edges_known = _sweep(Emitter("", call.target), found, WindowTactic(1, 1)).is_static
+        if not edges_known and (_counts_taps(found.pool) or found.image.type.dtype is not F32):
             return "the windows at the edges are too many to be written out"
         return group_problem(found.group)
 
@@ -96,7 +99,7 @@ class WindowPool(Kernel):
         epilogue = attach(e, group, separate_axes(sizes, rows).steps, constants)
 
         def visit(tile: Tile) -> None:
-            values = _maximum(e, tile) if found.pool.kind == "max" else _average(e, tile, found.pool)
+            values = _maximum(e, tile, sweep.dtype) if found.pool.kind == "max" else _average(e, tile, found.pool)
             epilogue.emit(e, tile.spot, tile.columns, values)
 
         sweep.emit(e, e.offset(e.scratch, SPILL_BYTES), visit)
@@ -133,7 +136,8 @@ def _sweep(e: Emitter, found: _Shape, tactic: WindowTactic) -> Sweep:
     image = Image(e.operand(source), height, width, channels, (outer, down, found.right))
     (kh, kw), (sh, sw), (dh, dw), (top, left, *_) = pool.kernel, pool.strides, pool.dilations, pool.pads
     geometry = Geometry((kh, kw), (sh, sw), (dh, dw), top, left)
-    return Sweep(geometry, image, (n, h, w), tactic.pixels, tactic.rows, -inf if pool.kind == "max" else 0.0)
+    fill = -inf if pool.kind == "max" else 0.0
+    return Sweep(geometry, image, (n, h, w), tactic.pixels, tactic.rows, fill, found.image.type.dtype)
 
 
 def _over_taps(e: Emitter, tile: Tile, combine: Callable[[Ssa, Ssa], Ssa], first: float) -> tuple[Ssa, ...]:
@@ -147,12 +151,15 @@ def _over_taps(e: Emitter, tile: Tile, combine: Callable[[Ssa, Ssa], Ssa], first
                 values[p] = combine(values[p], x)
         return values
 
-    start = literal(vector("float", e.lanes_for("float")), first)
+    start = literal(vector(tile.element, e.lanes_for("float")), first)
     return tile.over_rows(row, (start,) * tile.spot.width)
 
 
-def _maximum(e: Emitter, tile: Tile) -> tuple[Ssa, ...]:
-    return _over_taps(e, tile, e.fmax, -inf)
+def _maximum(e: Emitter, tile: Tile, dtype: DType) -> tuple[Ssa, ...]:
+    if dtype is F32:
+        return _over_taps(e, tile, e.fmax, -inf)
+    name, first = ("smax", -128) if dtype.is_signed else ("umax", 0)
+    return _over_taps(e, tile, lambda a, b: e.call(f"llvm.{name}.{mangled(a.type)}", a.type, a, b), first)
 
 
 def _average(e: Emitter, tile: Tile, pool: Pool) -> tuple[Ssa, ...]:

@@ -13,7 +13,7 @@ from fusee.base.target import CpuTarget
 from fusee.kernels.cpu.contraction import Blocks, TileTactic
 from fusee.kernels.cpu.tile import fits, most_pixels
 
-GUESSED_SIZE = 64  # what an unknown size is taken to be
+GUESSED_SIZES = (1, 64, 64)  # what unknown sizes along n, h, w are taken to be
 _CLOCKS_PER_US = 3800.0
 _FMA_LATENCY = 4.0
 _L2_BYTES_PER_CLOCK = 22.0
@@ -41,7 +41,7 @@ class Work:
     @property
     def numbers(self) -> tuple[int, int, int]:
         """The sizes, guessed where they are not known."""
-        n, h, w = (s if isinstance(s, int) else GUESSED_SIZE for s in self.sizes)
+        n, h, w = (s if isinstance(s, int) else g for s, g in zip(self.sizes, GUESSED_SIZES, strict=True))
         return n, h, w
 
 
@@ -69,7 +69,13 @@ def _cut(work: Work, vectors: int, target: CpuTarget, panels_outer: bool) -> Til
     split = -(-wanted // panel_blocks)
     split = split if blocks.is_flat else max(1, split // n)
     whole = blocks.row_split.count if blocks.is_flat else h
-    return TileTactic(pixels, vectors, max(1, -(-whole // split)), panels, panels_outer, units_by_panel=True)
+    rows = max(1, min(-(-whole // split), _most_rows(work, target) if work.is_padded else whole))
+    return TileTactic(pixels, vectors, rows, panels, panels_outer, units_by_panel=True)
+
+
+def _most_rows(work: Work, target: CpuTarget) -> int:
+    """Rows whose padded copies take at most a quarter of the second-level cache."""
+    return max(1, target.l2_bytes // 4 // max(1, work.numbers[2] * work.pixel_bytes))
 
 
 def tile_cost_us(work: Work, tactic: TileTactic, target: CpuTarget) -> float:
@@ -84,7 +90,7 @@ def tile_cost_us(work: Work, tactic: TileTactic, target: CpuTarget) -> float:
 
 def _pixel_tiles(blocks: Blocks) -> list[tuple[int, int]]:
     """The sizes of tiles in pixels, and how many there are of each."""
-    n, h, _ = (s if isinstance(s, int) else GUESSED_SIZE for s in blocks.sizes)
+    n, h = (int(str(s)) for s in blocks.sizes[:2])
     split, height = blocks.row_split, blocks.tile_height
     assert split is not None
     rows = [(height, n * (h // height)), (h % height, n)]

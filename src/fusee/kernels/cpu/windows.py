@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fusee.base.dims import Dim, ceildiv
+from fusee.base.types import F32, DType
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import Columns, Spot
 from fusee.kernels.cpu.padding import Image, PaddedRows
-from fusee.kernels.cpu.ssa import Index, Ssa, vector
+from fusee.kernels.cpu.ssa import Index, Ssa, memory_type, vector
 from fusee.kernels.cpu.tile import Split, over_cascade
 
 _EDGE_TILES = 6  # more tiles than this at the edges are not written out one by one
@@ -75,13 +76,14 @@ class Tile:
     columns: Columns
     taps: dict[int, list[tuple[int, int]]]
     stride: int
+    element: str
 
     def over_rows(self, body: Callable[..., Sequence[Ssa]], start: Sequence[Ssa]) -> tuple[Ssa, ...]:
         """``body(row, load, *state)`` for each kernel row; ``load(column)`` gives the vector of an input column."""
         e, line = self.e, self.line
         base = e.offset(line.start, e.mul(self.spot.w, self.stride * line.pixel_bytes))
-        base = e.at(base, "float", self.columns.first)
-        type = vector("float", e.lanes_for("float"))
+        base = e.at(base, self.element, self.columns.first)
+        type = vector(self.element, e.lanes_for("float"))
 
         def row(k: Index, *state: Ssa) -> Sequence[Ssa]:
             here = e.offset(base, e.mul(k, line.row_bytes))
@@ -100,6 +102,7 @@ class Sweep:
     pixels: int  # of a tile
     rows: int  # output rows of a unit
     fill: float  # what stands outside the image
+    dtype: DType = F32  # another than f32 only where ``is_static``
 
     @property
     def is_static(self) -> bool:
@@ -158,12 +161,15 @@ class Sweep:
         first = e.div(e.add(e.max(e.sub(0, top), 0), dilation - 1), dilation)
         room = e.max(e.sub(e.dim(image.height), top), 0)
         last = e.min(e.div(e.add(room, dilation - 1), dilation), geometry.kernel[0])
-        return Line(e.at(image.start, "float", at), e.mul(e.dim(down), 4 * dilation), right * 4, first, last)
+        size = self.dtype.itemsize_bytes
+        start = e.offset(image.start, e.mul(at, size))
+        return Line(start, e.mul(e.dim(down), size * dilation), right * size, first, last)
 
     def _row(self, e: Emitter, line: Line, n: Index, h: Index, visit: Callable[[Tile], None]) -> None:
         def tiles(w: Index, pixels: int, taps: dict[int, list[tuple[int, int]]]) -> None:
             spot = Spot(n, h, w, 1, pixels)
-            self._over_channels(e, lambda c: visit(Tile(e, line, spot, c, taps, self.geometry.strides[1])))
+            stride, element = self.geometry.strides[1], memory_type(self.dtype)
+            self._over_channels(e, lambda c: visit(Tile(e, line, spot, c, taps, stride, element)))
 
         found = self._static_tiles()
         if found is None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fusee.base.dims import Dim
 from fusee.base.target import CpuTarget
 from fusee.base.types import Array
 from fusee.ir.graph import Op
@@ -106,7 +107,7 @@ def _problem(call: KernelCall, found: ConvShape) -> str:
     image = found.group.inputs[0].operand.type
     if c < _MIN_CHANNELS or found.plane != 1:
         return f"{c} input channels are too few"
-    if not image.is_static or not all(isinstance(d, int) for d in found.group.shape):
+    if not all(isinstance(d, int) for d in (*image.shape[1:], *found.group.shape[1:])):
         return f"the size of {image} is not known at build time"
     ours = min(_cost_us(found, t, call.target) for t in _candidates(found, call.target))
     theirs = direct_cost_us(call)
@@ -126,8 +127,10 @@ def _candidates(found: ConvShape, target: CpuTarget) -> list[WinogradTactic]:
 
 
 def _sizes(found: ConvShape) -> tuple[int, int, int, int]:
-    n, h, w, o = (int(str(d)) for d in found.group.shape)
-    return n, h, w, o
+    """The result's sizes, 1 for a batch of unknown size."""
+    n, *others = found.group.shape
+    h, w, o = (int(str(d)) for d in others)
+    return (n if isinstance(n, int) else 1), h, w, o
 
 
 def _cost_us(found: ConvShape, tactic: WinogradTactic, target: CpuTarget) -> float:
@@ -176,6 +179,10 @@ class _Job:
         return _sizes(self.shape)
 
     @property
+    def batch(self) -> Dim:
+        return self.shape.group.shape[0]
+
+    @property
     def across(self) -> int:
         """Tiles side by side."""
         return -(-self.sizes[2] // SIDE)
@@ -213,7 +220,7 @@ class _Job:
         return self.tiles * self.output_row_bytes + _SKEW_BYTES
 
     def emit(self) -> Code:
-        e, (n, _, _, o) = self.e, self.sizes
+        e, o = self.e, self.sizes[3]
         groups = -(-o // (self.width * self.tactic.panels))
         blocks = -(-self.down // self.tactic.tile_rows)
         e.loop(e.lo, e.hi, 1, lambda unit: self._unit(unit, groups, blocks))
@@ -221,7 +228,7 @@ class _Job:
         assert isinstance(rows.row_bytes, int)
         padded = rows.row_bytes * (self.tactic.tile_rows * SIDE + 2) + SLACK_BYTES
         scratch = SPILL_BYTES + PRODUCTS * (64 + self.input_plane_bytes + self.output_plane_bytes) + padded
-        launch = e.launch(n * groups * blocks, scratch)
+        launch = e.launch(self.batch * groups * blocks, scratch)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(self.constants))
 
     def _rows(self, buffer: Ssa) -> PaddedRows:
@@ -233,7 +240,8 @@ class _Job:
     def _unit(self, unit: Index, groups: int, blocks: int) -> None:
         """Channel blocks run fastest, so that neighbouring units share the image; weights are read once for each."""
         e, o = self.e, self.sizes[3]
-        group, place = e.div(unit, self.sizes[0] * blocks), e.rem(unit, self.sizes[0] * blocks)
+        places = e.dim(self.batch * blocks)
+        group, place = e.div(unit, places), e.rem(unit, places)
         n, block = e.div(place, blocks), e.rem(place, blocks)
         top = e.mul(block, self.tactic.tile_rows)
         count = e.min(self.tactic.tile_rows, e.sub(self.down, top))

@@ -10,6 +10,7 @@ from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMat
 from fusee.kernels.cpu.nest_recurrent import RECURRENT_KERNELS
 from fusee.kernels.cpu.nest_regions import REGION_KERNELS
 from fusee.kernels.cpu.nest_resize import TableResize
+from fusee.kernels.cpu.nest_resize_points import PointResize
 from fusee.kernels.cpu.nest_sampling import NestGridSample
 from fusee.kernels.cpu.nest_sums import SUM_KERNELS
 from fusee.kernels.cpu.nest_windows import NestMaxPoolIndices, NestMaxUnpool, NestPool
@@ -29,6 +30,7 @@ NESTS: tuple[Kernel, ...] = (
     NestMaxPoolIndices(),
     NestMaxUnpool(),
     TableResize(),
+    PointResize(),
     *RECURRENT_KERNELS,
     *DEFORM_KERNELS,
     *REGION_KERNELS,

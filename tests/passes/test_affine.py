@@ -47,6 +47,12 @@ FIRING = (
     ("offset-into-conv", "f32[N,4,6,5]", W + B + C4 + f"%y = conv(%x, %w, %b) {CONV}\n%0 = add(%y, %c)", "conv"),
     ("offset-into-conv", "f32[N,4,6,5]", W + C4 + f"%y = conv(%x, %w) {CONV}\n%0 = add(%y, %c)", "conv"),
     ("scale-through-conv", "f32[N,4,6,5]", W + B + C4 + f"%s = mul(%x, %c)\n%0 = conv(%s, %w, %b) {CONV}", "conv"),
+    (
+        "divisor-into-scale",
+        "f32[N,4,6,5]",
+        W + f"%c = const {{value=255.0}} : f32[]\n%s = div(%x, %c)\n%0 = conv(%s, %w) {CONV}",
+        "mul conv",
+    ),
     ("offset-through-conv", "f32[N,4,6,5]", W + B + C4 + f"%s = add(%x, %c)\n%0 = conv(%s, %w, %b) {FLAT}", "conv"),
     (
         "scale-into-matmul",

@@ -44,10 +44,10 @@ FIRING = (
     ),
     (
         "scale-before-offset",
-        "%r = relu(%x)\n%a = const {value=3.0} : f32[]\n%b = const {value=2.0} : f32[]\n%m = add(%r, %a)\n"
-        "%0 = mul(%m, %b)",
-        "%r = relu(%x)\n%b = const {value=2.0} : f32[]\n%m = mul(%r, %b)\n%a = const {value=6.0} : f32[]\n"
-        "%0 = add(%m, %a)",
+        "%w = const {value=5.0} : f32[3,3]\n%r = mat_mul(%x, %w)\n%a = const {value=3.0} : f32[]\n"
+        "%m = add(%r, %a)\n%b = const {value=2.0} : f32[]\n%0 = mul(%m, %b)",
+        "%w = const {value=5.0} : f32[3,3]\n%r = mat_mul(%x, %w)\n%b = const {value=2.0} : f32[]\n%m = mul(%r, %b)\n"
+        "%a = const {value=6.0} : f32[]\n%0 = add(%m, %a)",
     ),
     ("small-power", "%c = const {value=2.0} : f32[]\n%0 = pow(%x, %c)", "%0 = mul(%x, %x)"),
     ("max-with-zero", "%c = const {value=0.0} : f32[]\n%0 = max(%x, %c)", "%0 = relu(%x)"),
@@ -94,8 +94,17 @@ DECLINING = (
         "%c = const {value=0.0} : f32[2,3]\n%0 = add(%x, %c)",
     ),
     (
+        "divided-by-constant at Div: 1/c of a whole c is rounded",
+        "%c = const {value=49.0} : f32[]\n%d = div(%x, %c)\n%0 = floor(%d)",
+    ),
+    (
+        "scale-before-offset at Mul: x comes from Exp, which takes in no scale",
+        "%e = exp(%x)\n%c = const {value=0.5} : f32[]\n%a = add(%e, %c)\n%d = const {value=3.0} : f32[]\n"
+        "%0 = mul(%a, %d)",
+    ),
+    (
         "divided-by-constant at Div: 1/c overflows or loses precision",
-        "%c = const {value=0.0} : f32[]\n%0 = div(%x, %c)",
+        "%c = const {value=1e-40} : f32[]\n%0 = div(%x, %c)",
     ),
     (
         "scales-merge at Mul: the merged constant would have 6 elements, from [3, 2]",
@@ -128,14 +137,16 @@ def test_batch_normalisation_written_out_becomes_one_scale_and_offset():
             %std = const {value=[2.0, 4.0, 8.0]} : f32[3]
             %gamma = const {value=[4.0, 4.0, 4.0]} : f32[3]
             %beta = const {value=[1.0, 1.0, 1.0]} : f32[3]
-            %r = relu(%x)
+            %w = const {value=5.0} : f32[3,3]
+            %r = mat_mul(%x, %w)
             %d = sub(%r, %mean)
             %n = div(%d, %std)
             %s = mul(%n, %gamma)
             %0 = add(%s, %beta)"""
         ),
         graph(
-            """%r = relu(%x)
+            """%w = const {value=5.0} : f32[3,3]
+            %r = mat_mul(%x, %w)
             %a = const {value=[2.0, 1.0, 0.5]} : f32[3]
             %s = mul(%r, %a)
             %b = const {value=[-1.0, -1.0, -0.5]} : f32[3]

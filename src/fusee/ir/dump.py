@@ -34,7 +34,7 @@ def write_graph(graph: Graph, path: Path) -> None:
 
 
 def read_graph(path: Path, ops: tuple[type[Op], ...]) -> Graph:
-    """Read what ``write_graph`` wrote. Raises ParseError for text that does not parse, or a constant of no known type."""
+    """Read what ``write_graph`` wrote. Raises ParseError when the text does not parse or a type is not known."""
     constants = {file.name.split(".")[0]: _constant(file) for file in (path.parent / "constants").glob("*.npy")}
     return parse_graph(path.read_text(), ops, constants)
 

@@ -1,6 +1,6 @@
 """Activation functions recognised by what they compute, however an exporter spelled them.
 
-These rules read the spelling that ``algebra`` leaves: constants on the right, no Sub and no Div by a constant.
+These rules read the spelling that ``algebra`` leaves: constants on the right, no Sub and hardly a Div by a constant.
 """
 
 from __future__ import annotations
@@ -82,13 +82,17 @@ _RELU6 = Either(
 )
 
 
-@rule(Pat(Mul, _RELU6, Known(near=1 / 6)))
+def _sixth(whole: Pattern) -> Either:
+    return Either(Pat(Mul, whole, Known(near=1 / 6)), Pat(Div, whole, Known(near=6.0)))
+
+
+@rule(_sixth(_RELU6))
 def hard_sigmoid(x: Value) -> Value:
     """clip(x + 3, 0, 6) / 6."""
     return HardSigmoid(alpha=1 / 6, beta=0.5)(x)
 
 
-@rule(Pat(Mul, Pat(Mul, "x", _RELU6, commutative=True), Known(near=1 / 6)))
+@rule(_sixth(Pat(Mul, "x", _RELU6, commutative=True)))
 def hard_swish_by_clip(x: Value) -> Value:
     """x * clip(x + 3, 0, 6) / 6."""
     return HardSwish()(x)

@@ -11,7 +11,7 @@ from fusee.base.types import Array
 from fusee.ir.graph import Value, const_array
 from fusee.ir.pattern import Known, Pat, fits, need
 from fusee.ir.rewrite import rule
-from fusee.ops.binary import Add, Mul
+from fusee.ops.binary import Add, Div, Mul
 from fusee.ops.conv_variants import ConvTranspose
 from fusee.ops.linear import Conv, MatMul
 from fusee.passes.known import along_axis, like, widened
@@ -72,6 +72,16 @@ def offset_into_conv(root: Value, y: Value, x: Value, w: Value, c: Value) -> Val
     need(isinstance(channels, int), "the number of channels is not known")
     total = np.broadcast_to(offset if bias is None else offset + bias, (channels,))  # pyright: ignore[reportArgumentType, reportCallIssue]
     return y.op(x, w, like(total, c))
+
+
+@rule(Pat((Conv, MatMul), Pat(Div, "x", Known("c")), Known("w"), rest=True))
+def divisor_into_scale(root: Value, x: Value, c: Value, w: Value) -> Value:
+    """conv(x / c, w) = conv(x * (1/c), w): the scale is about to fold into the weight."""
+    fits(root.type.dtype.is_float and x.type == root.operands[0].type)
+    array = const_array(c)
+    need(array is not None and bool(array.all()), "the divisor is 0 somewhere")
+    assert array is not None
+    return root.op(Mul()(x, like(1.0 / widened(array), c)), *root.operands[1:])
 
 
 @rule(Pat(Conv, Pat(Mul, "x", Known("c")), "w", rest=True))
@@ -142,6 +152,7 @@ def offset_through_matmul(root: Value, y: Value, moved: Value, x: Value, c: Valu
 
 
 AFFINE = (
+    divisor_into_scale,
     scale_into_conv,
     offset_into_conv,
     scale_through_conv,

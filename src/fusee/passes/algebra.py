@@ -17,7 +17,12 @@ from fusee.ir.rewrite import rule
 from fusee.ops.activations import Relu
 from fusee.ops.binary import Add, Div, Max, Mul, Pow, Sub, Where
 from fusee.ops.elementwise import Reciprocal, Sqrt
+from fusee.ops.conv_variants import ConvTranspose
+from fusee.ops.linear import Conv, MatMul
 from fusee.passes.known import is_const, like, uniform, widened
+
+
+LINEAR = (Conv, ConvTranspose, MatMul)  # a scale folds into their weights
 
 
 @rule(Pat((Mul, Add, Max), Known("c"), "x"))
@@ -49,10 +54,18 @@ def minus_constant(root: Value, x: Value, c: Value) -> Value:
 
 @rule(Pat(Div, "x", Known("c")))
 def divided_by_constant(root: Value, x: Value, c: Value) -> Value:
-    """x / c = x * (1/c), for floats whose reciprocal is an ordinary number."""
+    """x / c = x * (1/c), for floats whose reciprocal is an ordinary number.
+
+    Not for whole numbers whose reciprocal is rounded: 49 * (1/49) is less than 1, and a floor may follow.
+    """
     fits(root.type.dtype.is_float and not is_const(x))
+    divisor = widened(_array(c))
+    exact = np.frexp(divisor)[0] == 0.5
+    need(
+        bool(np.all(exact | (divisor != np.round(divisor)))) or isinstance(x.op, LINEAR), "1/c of a whole c is rounded"
+    )
     with np.errstate(divide="ignore"):
-        inverse = like(1.0 / widened(_array(c)), c)
+        inverse = like(1.0 / divisor, c)
     size = np.abs(widened(_array(inverse)))
     need(bool(np.all(np.isfinite(size) & (size > 1e-30))), "1/c overflows or loses precision")
     return Mul()(x, inverse)
@@ -83,7 +96,9 @@ def offsets_merge(root: Value, x: Value, a: Value, b: Value) -> Value:
 @rule(Pat(Mul, Pat(Add, "x", Known("a")), Known("b")))
 def scale_before_offset(root: Value, x: Value, a: Value, b: Value) -> Value:
     """(x + a) * b = x * b + a * b, when x is itself scaled, or comes from something that a scale can fold into."""
-    fits(root.type.dtype.is_float and bool(x.operands))
+    fits(root.type.dtype.is_float)
+    scaled = isinstance(x.op, Mul) and is_const(x.operands[1])
+    need(scaled or isinstance(x.op, LINEAR), f"x comes from {type(x.op).__name__}, which takes in no scale")
     offset = _merged(root, a, b, widened(_array(a)) * widened(_array(b)))
     return Add()(Mul()(x, b), offset)
 

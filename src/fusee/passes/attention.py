@@ -18,7 +18,7 @@ from fusee.passes.known import like, uniform, widened
 MOST_GROWTH = 8  # two masks become one that is at most so many times larger than they are
 
 _SCORES = Pat(MatMul, "q", "k", name="scores")
-_SCALED = Either(Pat(Mul, _SCORES, Known("scale")), _SCORES)
+_SCALED = Either(Pat(Mul, _SCORES, Known("scale")), _SCORES)  # algebra turns a division of a product into this
 _MASKED = Either(
     Pat(Add, Pat(Add, _SCALED, Known("bias")), Known("mask")),  # Swin: positions and windows
     Pat(Add, _SCALED, "mask", commutative=True),

@@ -13,7 +13,7 @@ def take_zero(x: Array, at: Array) -> Array:
     """x[C, *spatial] at whole positions at[axes, ...]; 0 outside."""
     sizes = np.array(x.shape[1:]).reshape(-1, *[1] * (at.ndim - 1))
     inside = np.all((at >= 0) & (at < sizes), axis=0)
-    index = np.clip(at, 0, np.maximum(sizes - 1, 0)).astype(np.int64)
+    index = np.where(inside, at, 0).astype(np.int64)
     return np.where(inside, x[(slice(None), *index)], np.zeros((), x.dtype))
 
 

@@ -67,7 +67,7 @@ def conv(kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1, group: i
 
 def conv_case(op: Conv, image: tuple[int, ...], o: int, k: int, *unknown: Dim) -> Case:
     weights = floats(o, image[-1] // op.group, k, k)
-    kernel = "DepthwiseConv" if op.group > 1 else "TiledConv"
+    kernel = "TiledConv" if op.group == 1 else "DepthwiseConv" if op.group == image[-1] == o else "GroupedConv"
     return case(kernel, op, floats(*image), weights, floats(o), known=(1, 2), x0=(*unknown, *image[len(unknown) :]))
 
 
@@ -126,6 +126,20 @@ PRODUCTS = (
     case("BatchedMatMul", MatMul(trans_b=True), floats(2, 50, 64), floats(2, 47, 64), x0=(N, H, 64), x1=(N, W, 64)),
     case("BatchedMatMul", MatMul(), floats(2, 50, 47), floats(2, 47, 64), x0=(N, H, K), x1=(N, K, 64)),
     case("BatchedMatMul", MatMul(), floats(200, 900), floats(900, 300)),
+)
+GROUPED = (
+    conv_case(conv(3, pad=1, group=2), (1, 7, 7, 24), 34, 3),
+    conv_case(conv(3, 2, 1, group=8), (2, 13, 17, 32), 32, 3),
+    conv_case(conv(1, group=3), (1, 9, 13, 12), 15, 1),
+    conv_case(conv(3, pad=1, group=4), (1, 9, 13, 80), 128, 3),
+    conv_case(conv(5, pad=2, group=12), (1, 9, 13, 12), 24, 5),
+    conv_case(conv(3, pad=2, dilation=2, group=8), (2, 13, 17, 64), 64, 3, N, H, W),
+    fused(
+        "FusedGroupedConv",
+        lambda x, w, b, r, s: Mul()(Silu()(Add()(conv(3, pad=1, group=8)(x, w, b), r)), s),
+        *(floats(1, 9, 13, 32), floats(48, 4, 3, 3), floats(48), floats(1, 9, 13, 48), floats(48)),
+        known=(1, 2),
+    ),
 )
 WINOGRAD = (
     case(
@@ -245,7 +259,7 @@ GROUPS = (
         *(floats(2, 9, 7, 17), floats(17)),
     ),
 )
-CASES = CONVS + WINOGRAD + PRODUCTS + POOLS + ATTENTIONS + GROUPS
+CASES = CONVS + GROUPED + WINOGRAD + PRODUCTS + POOLS + ATTENTIONS + GROUPS
 ISAS = ("avx512", "avx2")
 
 

@@ -172,7 +172,12 @@ class DirectFeed:
 
 def emit_contraction(e: Emitter, job: Contraction) -> None:
     """The body of the kernel: all units of [lo, hi)."""
-    e.loop(e.lo, e.hi, 1, lambda unit: _Unit(e, job, Tiles(e, job)).emit(unit))
+    e.loop(e.lo, e.hi, 1, lambda unit: emit_unit(e, job, unit))
+
+
+def emit_unit(e: Emitter, job: Contraction, unit: Index) -> None:
+    """One work unit, of ``job.blocks.units``."""
+    _Unit(e, job, Tiles(e, job)).emit(unit)
 
 
 TileVisit = Callable[[Spot, Ssa], None]  # a tile, and the address of its first tap

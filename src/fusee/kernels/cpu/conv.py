@@ -118,15 +118,15 @@ class TiledConv(Kernel):
         return group_problem(found.group)
 
     def tactics(self, call: KernelCall) -> Sequence[TileTactic]:
-        return tile_tactics(_Plan.of(call).work, call.target)
+        return tile_tactics(ConvPlan.of(call).work, call.target)
 
     def cost_us(self, call: KernelCall, tactic: Tactic) -> float | None:
         assert isinstance(tactic, TileTactic)
-        return tile_cost_us(_Plan.of(call).work, tactic, call.target)
+        return tile_cost_us(ConvPlan.of(call).work, tactic, call.target)
 
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         assert isinstance(tactic, TileTactic)
-        return _Plan.of(call).emit(tactic, symbol)
+        return ConvPlan.of(call).emit(tactic, symbol)
 
 
 class FusedConv(TiledConv):
@@ -137,12 +137,12 @@ class FusedConv(TiledConv):
 
 def direct_cost_us(call: KernelCall) -> float:
     """What the best tiles are estimated to take on one core, for kernels that compute the same in another way."""
-    work = _Plan.of(call).work
+    work = ConvPlan.of(call).work
     return tile_cost_us(work, tile_tactics(work, call.target)[0], call.target)
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class ConvPlan:
     """A call taken apart: the pixels of the result, and how x and the group's other tensors lie over them."""
 
     call: KernelCall
@@ -150,7 +150,7 @@ class _Plan:
     space: Space
 
     @staticmethod
-    def of(call: KernelCall) -> _Plan:
+    def of(call: KernelCall) -> ConvPlan:
         found = conv_shape(call)
         assert isinstance(found, ConvShape)
         rank = len(found.group.shape)
@@ -159,7 +159,7 @@ class _Plan:
         rows = [*steps, *[pixel_steps(t, rank) for t in tensors_of(found.group)]]
         sizes = found.group.shape[:-1]
         merged = None if found.is_copied else merge_axes(sizes, rows)
-        return _Plan(call, found, merged or separate_axes(sizes, rows))
+        return ConvPlan(call, found, merged or separate_axes(sizes, rows))
 
     @property
     def work(self) -> Work:
@@ -183,29 +183,38 @@ class _Plan:
         constants = [pack_panels(matrix, blocks.panel_width, lanes)]
         weights = PackedWeights(e.constant(0), matrix.shape[0] * 4)
         bias = self.shape.bias(e, constants)
-        feed, taps, scratch = self._padded(e, blocks) if self.shape.is_copied else self._direct(e)
+        reading = Reading(e, self.shape, self.space.steps[0], e.operand(self.shape.source), self.shape.channels)
+        feed, taps, scratch = reading.feed(blocks)
         epilogue = attach(e, self.shape.group, self.space.steps[1:], constants)
         emit_contraction(e, Contraction(blocks, taps, feed, weights, bias, epilogue))
         launch = e.launch(blocks.units, scratch)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(constants))
 
-    def _taps(self, down: Dim, right: int) -> Taps:
-        """What a pixel reads where rows and columns lie that many elements apart."""
-        (kh, kw), (dh, dw), c = self.shape.kernel, self.shape.conv.dilations, self.shape.channels
-        if right * dw == c or kw == 1:
-            return Taps(kh, down * (dh * 4), 1, 0, kw * c)
-        return Taps(kh, down * (dh * 4), kw, right * dw * 4, c)
 
-    def _direct(self, e: Emitter) -> tuple[Feed, Taps, Dim]:
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How the pixels of a convolution reach its tiles: ``channels`` of the image's, from ``start`` on."""
+
+    e: Emitter
+    shape: ConvShape
+    steps: tuple[Dim, Dim, Dim]  # of the image along the result's pixels, in elements
+    start: Ssa
+    channels: int
+
+    def feed(self, blocks: Blocks) -> tuple[Feed, Taps, Dim]:
+        """The feed, what a pixel reads of it, and the scratch it takes."""
+        return self._padded(blocks) if self.shape.is_copied else self._direct()
+
+    def _direct(self) -> tuple[Feed, Taps, Dim]:
         """Read the image where it lies."""
-        n, h, w = self.space.steps[0]
+        n, h, w = self.steps
         _, down, right = self.shape.strides
-        return DirectFeed(e.operand(self.shape.source), n * 4, h * 4, w * 4), self._taps(down, right), SPILL_BYTES
+        return DirectFeed(self.start, n * 4, h * 4, w * 4), self._taps(down, right), SPILL_BYTES
 
-    def _padded(self, e: Emitter, blocks: Blocks) -> tuple[Feed, Taps, Dim]:
+    def _padded(self, blocks: Blocks) -> tuple[Feed, Taps, Dim]:
         """Copy what a unit reads into scratch, with zeros around the image."""
-        shape = self.shape
-        image = Image(e.operand(shape.source), *shape.image, shape.channels, shape.strides, shape.plane)
+        e, shape = self.e, self.shape
+        image = Image(self.start, *shape.image, self.channels, shape.strides, shape.plane)
         (sh, sw), (reach_h, reach_w) = shape.conv.strides, shape.reach
         top, left, *_ = shape.conv.pads
         columns = (blocks.pixels_per_row - 1) * sw + reach_w
@@ -213,7 +222,14 @@ class _Plan:
         feed = PaddedFeed(rows, (sh, sw), reach_h)
         most_rows = (blocks.rows_per_unit - 1) * sh + reach_h
         scratch = SPILL_BYTES + rows.row_bytes * most_rows + SLACK_BYTES
-        return feed, self._taps(columns * shape.channels, shape.channels), scratch
+        return feed, self._taps(columns * self.channels, self.channels), scratch
+
+    def _taps(self, down: Dim, right: int) -> Taps:
+        """What a pixel reads where rows and columns lie that many elements apart."""
+        (kh, kw), (dh, dw), c = self.shape.kernel, self.shape.conv.dilations, self.channels
+        if right * dw == c or kw == 1:
+            return Taps(kh, down * (dh * 4), 1, 0, kw * c)
+        return Taps(kh, down * (dh * 4), kw, right * dw * 4, c)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from fusee.kernels.cpu.batched import BatchedMatMul, FusedBatchedMatMul
 from fusee.kernels.cpu.conv import FusedConv, TiledConv
 from fusee.kernels.cpu.depthwise import DepthwiseConv, FusedDepthwiseConv
 from fusee.kernels.cpu.gemm import FusedPackedMatMul, PackedMatMul
+from fusee.kernels.cpu.grouped import FusedGroupedConv, GroupedConv
 from fusee.kernels.cpu.pool import FusedWindowPool, WindowPool
 from fusee.kernels.cpu.winograd import FusedWinogradConv, WinogradConv
 from fusee.kernels.kernel import Kernel
@@ -18,6 +19,8 @@ DENSE_KERNELS: tuple[Kernel, ...] = (
     FusedConv(),
     DepthwiseConv(),
     FusedDepthwiseConv(),
+    GroupedConv(),
+    FusedGroupedConv(),
     PackedMatMul(),
     FusedPackedMatMul(),
     BatchedMatMul(),

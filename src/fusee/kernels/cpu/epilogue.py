@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusee.base.dims import Dim
 from fusee.base.types import Array, DType
@@ -100,6 +100,14 @@ class Epilogue:
     leaves: tuple[Lying, ...]
     results: tuple[Lying, ...]
     spill: Ssa  # scratch of this thread for one tile
+
+    def from_channel(self, e: Emitter, first: Index) -> Epilogue:
+        """The same for the channels from ``first`` on."""
+        moved = [
+            [replace(t, address=e.at(t.address, raw_type(t.dtype), e.mul(first, t.channel))) for t in tensors]
+            for tensors in (self.leaves, self.results)
+        ]
+        return replace(self, leaves=tuple(moved[0]), results=tuple(moved[1]))
 
     def emit(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
         """Finish a tile whose sums are in registers, pixel by pixel."""

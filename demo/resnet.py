@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -9,48 +10,42 @@ from statistics import median
 import numpy as np
 import onnx
 from benchmarks.models import MODELS
-from benchmarks.peer_process import PeerProcess
-from benchmarks.statistics import difference, ratio_of_rounds, round_medians
 
 from demo.saying import OUT, built, say, title
+from fusee.peers.race import race
+from fusee.peers.statistics import ratio_of_rounds
+from fusee.runtime.cores import default_threads
 
 MODEL = "resnet50"
-ROUNDS, TURN_S = 7, 0.4
+ROUNDS = 7
 
 
 def show() -> None:
     """Builds the network and times it in turns with ONNX Runtime, each in a process of its own."""
     title("ResNet-50 (our own graph, seeded weights): how fast is the engine?")
-    OUT.mkdir(exist_ok=True)
-    model, inputs = OUT / f"{MODEL}.onnx", OUT / f"{MODEL}-inputs.npz"
     say("writing the model")
+    OUT.mkdir(exist_ok=True)
+    model = OUT / f"{MODEL}.onnx"
     onnx.save(MODELS[MODEL].build(1), model)
-    np.savez(inputs, allow_pickle=False, **MODELS[MODEL].inputs(0, 1))
     engine = built(model)
     if find_spec("onnxruntime") is None:
         say("  ONNX Runtime is not installed (pip install 'fusee[bench]'), so there is nothing to compare with")
         return
-    for threads in (1, 2):
+    inputs = MODELS[MODEL].inputs(0, 1)
+    for threads in sorted({1, default_threads()}):
         _race(engine, model, inputs, threads)
 
 
-def _race(engine: Path, model: Path, inputs: Path, threads: int) -> None:
-    """Both in turns, so that a change of the machine's mood falls on both."""
-    ours, theirs = (
-        PeerProcess(name, path, threads, inputs) for name, path in (("fusee", engine), ("onnxruntime", model))
-    )
-    try:
-        apart = difference(theirs.outputs(OUT / "theirs.npz"), ours.outputs(OUT / "ours.npz"))
-        runs = max(3, round(TURN_S * 1e6 / median(theirs.run(3))))
-        rounds = [(ours.run(runs), theirs.run(runs)) for _ in range(ROUNDS)]
-    finally:
-        ours.close()
-        theirs.close()
-    our_medians, their_medians = (round_medians(times) for times in zip(*rounds, strict=True))
-    ratio = ratio_of_rounds(their_medians, our_medians)
+def _race(engine: Path, model: Path, inputs: Mapping[str, np.ndarray], threads: int) -> None:
+    say(f"  {threads} thread(s): {ROUNDS} rounds of Fusee and ONNX Runtime in turn")
+    ours, theirs = race(model, engine, inputs, ("onnxruntime",), threads, ROUNDS)
+    for result in (ours, theirs):
+        if result.failure:
+            say(f"    {result.peer} failed: {result.failure}")
+            return
+    ratio = ratio_of_rounds(theirs.medians_us, ours.medians_us)
     say(
-        f"  {threads} thread(s): Fusee {median(our_medians) / 1e3:.2f} ms, "
-        f"ONNX Runtime {median(their_medians) / 1e3:.2f} ms; ratio {ratio.median:.2f} "
-        f"({ratio.low:.2f} to {ratio.high:.2f} over {ROUNDS} rounds; above 1, Fusee is faster); "
-        f"largest difference of the outputs {apart:.1e} of their range"
+        f"    Fusee {median(ours.medians_us) / 1e3:.2f} ms, ONNX Runtime {median(theirs.medians_us) / 1e3:.2f} ms; "
+        f"ratio {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f} over the rounds; above 1, Fusee is faster)"
     )
+    say(f"    largest difference of the outputs: {ours.difference or 0:.1e} of their range")

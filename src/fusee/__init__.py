@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fusee.build import BuildOptions as BuildOptions
     from fusee.build import build as build
 
-__all__ = ["BuildOptions", "CpuTarget", "Engine", "FuseeError", "Session", "build", "load"]  # noqa: F822
+__all__ = ["BuildOptions", "CpuTarget", "Engine", "FuseeError", "Session", "build", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from types import ModuleType
 from typing import Any
 
 import onnx
 
 from fusee.base.errors import VerifyError
+from fusee.base.given import given_sizes
 from fusee.base.target import CpuTarget, detect_cpu
 from fusee.base.types import Array
 from fusee.engine.artifact import Artifact
 from fusee.engine.weights import pack_weights
-from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, const_array
+from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, const_array, input_op
 from fusee.ir.passes import Pass, PassRecord, run_pipeline
 from fusee.kernels.cpu import CPU
 from fusee.kernels.cpu.compile import Compiler, Source
@@ -101,6 +104,16 @@ def build(
     return Engine(build_artifact(source, options, progress).artifact)
 
 
+class _Callable(ModuleType):
+    """``fusee.build`` names this module and its main function: importing the one must not hide the other."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Engine:
+        return build(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
 def build_artifact(
     source: str | Path | onnx.ModelProto,
     options: BuildOptions | None = None,
@@ -119,6 +132,7 @@ def build_artifact(
 
 
 def _samples(graph: Graph, options: BuildOptions) -> list[Sample]:
+    given_sizes({input_op(v).name: v.type for v in graph.inputs}, options.shapes)
     if options.inputs:
         return [given_sample(graph, feeds) for feeds in options.inputs]
     return make_samples(graph, options.seed, options.samples, options.shapes)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fusee.base.dims import symbols
 from fusee.base.errors import RequestError
+from fusee.base.given import given_sizes
 from fusee.engine.plan import Plan
 from fusee.runtime.engine import Engine, load
 
@@ -34,16 +34,7 @@ def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
 
 def sizes_of(plan: Plan, shapes: dict[str, tuple[int, ...]], default: int = 1) -> dict[str, int]:
     """Values for the names in a plan's inputs: from the shapes given, else ``default``. Raises RequestError."""
-    known = {i.name: i for i in plan.inputs}
-    if unknown := sorted(shapes.keys() - known.keys()):
-        raise RequestError(f"--shapes names {', '.join(unknown)}; the inputs are {', '.join(known)}")
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        declared = known[name].type.shape
-        if len(declared) != len(shape):
-            raise RequestError(f"--shapes gives {name} {len(shape)} dimensions; it is {known[name].type}")
-        for dim, size in zip(declared, shape, strict=True):
-            sizes.update({n: size for n in symbols(dim) if str(dim) == n})
+    sizes = given_sizes({i.name: i.type for i in plan.inputs}, shapes)
     for item in plan.inputs:
         for name in sorted(item.type.symbols()):
             sizes.setdefault(name, default)

@@ -36,6 +36,8 @@ def command(
     target = detect_cpu() if isa == "native" else detect_cpu().with_isa(isa)
     options = BuildOptions(target, parse_shapes(shapes), seed=seed)
     path = output or Path(model.name).with_suffix(".fusee")
+    if not path.parent.is_dir():
+        raise RequestError(f"{path}: its folder does not exist")
     with stages(f"building {model.name}", quiet or as_json) as progress:
         built = build_artifact(model, options, progress)
     save(built.artifact, path)

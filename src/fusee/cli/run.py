@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
@@ -70,8 +71,7 @@ def read_inputs(plan: Plan, given: list[str], shapes: dict[str, tuple[int, ...]]
         if not path.is_file():
             raise RequestError(f"--input {text}: {path} does not exist")
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                feeds.update({key: arrays[key] for key in arrays.files})
+            feeds.update(_archive(path))
             continue
         item = known.get(name or _only(known, text))
         if item is None:
@@ -91,7 +91,7 @@ def _only(known: dict[str, PlanInput], text: str) -> str:
 
 def _read(path: Path, item: PlanInput, plan: Plan, shapes: dict[str, tuple[int, ...]], picture: Picture) -> Array:
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
+        return _array(path)
     from fusee.cli.images import ImageOptions, read_image
 
     resize, mean, std, scale, bgr = picture
@@ -99,11 +99,26 @@ def _read(path: Path, item: PlanInput, plan: Plan, shapes: dict[str, tuple[int, 
     return read_image(path, shape, item.type.dtype.numpy, ImageOptions(resize, mean, std, scale, bgr))
 
 
+def _array(path: Path) -> Array:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise RequestError(f"{path}: not an array that numpy can read; expected a .npy file of numbers") from None
+
+
+def _archive(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except (ValueError, EOFError, AttributeError, BadZipFile):
+        raise RequestError(f"{path}: not arrays that numpy can read; expected a .npz file of numbers") from None
+
+
 def _described(array: Array, top: int, labels: list[str]) -> dict[str, object]:
     facts: dict[str, object] = {"dtype": str(array.dtype), "shape": list(array.shape)}
     if array.size <= 64:
         facts["values"] = array.tolist()
-    if top and array.ndim:
+    if top and array.size > 1:
         facts["top"] = [
             [{"index": i, "label": _label(i, labels), "value": float(row[i])} for i in _largest(row, top)]
             for row in _rows(array)[:8]
@@ -112,7 +127,9 @@ def _described(array: Array, top: int, labels: list[str]) -> dict[str, object]:
 
 
 def _rows(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(1, -1)
+    """The array as rows along its last axis of more than one element, which is the classes' in [1,1000,1,1] too."""
+    classes = next((d for d in reversed(array.shape) if d != 1), 1)
+    return array.reshape(-1, classes)
 
 
 def _largest(row: Array, top: int) -> list[int]:
@@ -131,7 +148,7 @@ def _show(name: str, array: Array, top: int, labels: list[str]) -> None:
     elif array.dtype.kind != "b":
         wide = array.astype(np.float64)
         console.print(f"  min {wide.min():.6g}, mean {wide.mean():.6g}, max {wide.max():.6g}")
-    if top and array.ndim and array.shape[-1] > 1 and len(_rows(array)) <= 8:
+    if top and array.size > 1 and len(_rows(array)) <= 8:
         for row in _rows(array):
             found = ", ".join(f"{i} {_label(i, labels)} {row[i]:.5g}".replace("  ", " ") for i in _largest(row, top))
             console.print(f"  top {top}: {found}", markup=False)

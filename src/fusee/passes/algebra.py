@@ -16,11 +16,10 @@ from fusee.ir.pattern import Known, Pat, fits, need
 from fusee.ir.rewrite import rule
 from fusee.ops.activations import Relu
 from fusee.ops.binary import Add, Div, Max, Mul, Pow, Sub, Where
-from fusee.ops.elementwise import Reciprocal, Sqrt
 from fusee.ops.conv_variants import ConvTranspose
+from fusee.ops.elementwise import Reciprocal, Sqrt
 from fusee.ops.linear import Conv, MatMul
 from fusee.passes.known import is_const, like, uniform, widened
-
 
 LINEAR = (Conv, ConvTranspose, MatMul)  # a scale folds into their weights
 

@@ -38,7 +38,7 @@ def cast_to_same(root: Value, x: Value) -> Value:
 def cast_there_and_back(root: Value, wide: Value, x: Value) -> Value:
     """A detour over a type that holds every value of x."""
     need(wide.type.dtype in WIDER.get(x.type.dtype, ()), f"{wide.type.dtype} does not hold every {x.type.dtype}")
-    return Cast(root.type.dtype)(x)
+    return root.op(x)
 
 
 @rule(Pat(Reshape, "x"))

@@ -32,6 +32,11 @@ def bind(_attributes: Attributes, x: Array) -> tuple[Array, ...]:
     return (x,)
 
 
+def read_sizes(_attributes: Attributes, x: Array) -> tuple[Array, ...]:
+    """Nothing to compute: the session takes the elements of x as sizes."""
+    return ()
+
+
 def non_zero(_attributes: Attributes, x: Array) -> tuple[Array, ...]:
     """Coordinates of the elements that are not 0: i64 [rank, count], in row-major order; a scalar has no axes."""
     if x.ndim == 0:
@@ -105,6 +110,7 @@ def _dtype(attributes: Attributes) -> np.dtype[Any]:
 
 FUNCTIONS: dict[str, HostFunction] = {
     "bind": bind,
+    "read_sizes": read_sizes,
     "non_zero": non_zero,
     "compress": compress,
     "unique": unique,

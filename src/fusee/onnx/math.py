@@ -97,13 +97,16 @@ def lower_bit_shift(call: OnnxCall) -> Value:
 
 
 def lower_pow(call: OnnxCall) -> Value:
-    """Pow-7..15: the result has the type of the base; an integer to a float power goes through f64."""
+    """Pow-7..15: the result has the type of the base; an integer to a float power goes through f64.
+
+    A whole power may come out one rounding below the integer, and must not lose a unit when its fraction is dropped.
+    """
     base, exponent = call.value(0), call.value(1)
     dtype = base.type.dtype
     if dtype.is_float or exponent.type.dtype.is_integer:
         return b.Pow()(base, cast(call, exponent, dtype), loc=call.loc)
     power = b.Pow()(cast(call, base, DType.F64), cast(call, exponent, DType.F64), loc=call.loc)
-    return cast(call, power, dtype)
+    return cast(call, b.Mul()(power, const(1 + 2.0**-48, DType.F64)), dtype)
 
 
 def lower_where(call: OnnxCall) -> Value:

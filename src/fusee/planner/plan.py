@@ -110,7 +110,7 @@ class Planner:
             kind, attributes = call_kind(op)
             plans = tuple(self._plan(body) for body in op.subgraphs())
             return CallStep(kind, plans, attributes, operands, results, loc, type(op).text_name(), defines)
-        function = "bind" if isinstance(op, Bind) else op.on_host or op.host_fallback
+        function = "read_sizes" if isinstance(op, Bind) else op.on_host or op.host_fallback
         attributes = attribute_values(op.attributes())
         return HostStep(function, attributes, operands, results, loc, print_op(op), defines, op.element_symbols())
 

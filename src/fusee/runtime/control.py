@@ -59,7 +59,7 @@ def _run_scan(step: CallStep, bodies: Sequence[Body], names: Names, operands: Se
     sequences = [_slices(*cut) for cut in cuts]
     rows: list[Sequence[Array]] = []
     for i in range(_common_length(step, sequences)):
-        results = bodies[0].run([*values, *[np.ascontiguousarray(s[i]) for s in sequences], *captures], outer=names)
+        results = bodies[0].run([*values, *[np.array(s[i], order="C") for s in sequences], *captures], outer=names)
         values = list(results[:states])
         rows.append(results[states:])
     return [*values, *_scanned_results(step, rows, names)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fusee.base.dims import Dim, product
+from fusee.base.dims import Dim, floordiv, product
 from fusee.base.types import BOOL, Shape
-from fusee.base.windows import window_counts
 from fusee.ir.graph import Op
 from fusee.kernels.cpu.lane_types import compute_type, to_memory
 from fusee.kernels.cpu.nest import Nest, add, working_type
@@ -140,25 +139,20 @@ class NestCol2Im(Kernel):
     op: ClassVar[type[Op]] = Col2Im
 
     def refuses(self, call: KernelCall) -> str:
-        op = call.op
-        assert isinstance(op, Col2Im)
-        if call.operands[0].type.dtype is BOOL:
-            return "truth values are not added"
-        return "" if all(isinstance(n, int) for n in op.block) else "the block's sizes are not known"
+        return "truth values are not added" if call.operands[0].type.dtype is BOOL else ""
 
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         op, nest = call.op, Nest(symbol, call)
         assert isinstance(op, Col2Im)
         e, kind = nest.e, working_type(call.operands[0].type.dtype)
-        block = tuple(n for n in op.block if isinstance(n, int))
-        counts = window_counts(op.image, block, op.strides, op.dilations, op.pads)
+        counts = tuple(_block_count(op, axis) for axis in range(len(op.image)))
 
         def element(index: tuple[Index, ...]) -> None:
             image, channel, *spot = index
 
             def tap(at: tuple[Index, ...], total: Ssa) -> tuple[Ssa, ...]:
                 reached = [_block_of(nest, op, axis, spot[axis], k, counts) for axis, k in enumerate(at)]
-                row = _flat(nest, (channel, *at), (1, *block))
+                row = _flat(nest, (channel, *at), (1, *op.block))
                 column = _flat(nest, tuple(i for i, _ in reached), counts)
 
                 def one() -> tuple[Ssa, ...]:
@@ -166,10 +160,17 @@ class NestCol2Im(Kernel):
 
                 return nest.when(nest.all_of([test for _, tests in reached for test in tests]), one, (total,))
 
-            (total,) = nest.loops(block, tap, (nest.number(0, kind),))
+            (total,) = nest.loops(op.block, tap, (nest.number(0, kind),))
             nest.store(total, index)
 
         return nest.code(nest.rows(call.results[0].type.shape, element))
+
+
+def _block_count(op: Col2Im, axis: int) -> Dim:
+    """How many blocks lie along one axis."""
+    padded = op.image[axis] + op.pads[axis] + op.pads[axis + len(op.image)]
+    reach = op.dilations[axis] * (op.block[axis] - 1) + 1
+    return floordiv(padded - reach, op.strides[axis]) + 1
 
 
 def _flat(nest: Nest, index: tuple[Index, ...], sizes: Shape) -> Index:

@@ -172,3 +172,19 @@ def test_large_tensors_are_split_into_units_that_do_not_overlap(compiler: Compil
     check(compiler, b.Add(), (f32(3, 70001), f32(70001)), (floats(3, 70001), floats(70001)))
     check(compiler, Transpose((0, 2, 1)), (f32(2, 300, 130),), (floats(2, 300, 130),))
     check(compiler, Transpose((0, 2, 3, 1)), (f32(1, 3, 130, 130),), (floats(1, 3, 130, 130),))
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", ["max", "min"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_positions_among_equals_and_nans(compiler: Compiler, kind: str, axis: int, last: bool) -> None:
+    rows = [
+        [1.0, 2.0, 2.0, 0.0, -1.0, -1.0],
+        [np.nan, 1.0, np.nan, 9.0, 0.0, 0.0],
+        [-np.inf] * 6,
+        [np.inf] * 6,
+        [np.nan] * 6,
+        [0.0, -0.0, 5.0, -5.0, np.nan, 7.0],
+    ]
+    x = np.tile(np.array(rows, np.float32), (9, 8))
+    check(compiler, ArgReduce(kind, axis, False, last), (TensorType.of(x),), (x,))

@@ -21,7 +21,9 @@ from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.fused import Fused
 from fusee.ops.reduce import ArgReduce, Cumulative, Reduce
 
-SHORT_ROW = 32  # a reduced last axis up to this long is walked, with lanes along its neighbours
+# A reduced last axis up to this long is walked, with lanes along its neighbours: comparing lanes costs more in a search.
+SHORT_ROW = 8
+SHORT_SEARCH = 32
 
 
 def finished(loops: RowLoops) -> Code:
@@ -208,7 +210,7 @@ class Position(Kernel):
     def emit(self, call: KernelCall, tactic: Tactic, symbol: str) -> Code:
         rows = split(call, ArgReduce, _single_axis)
         assert isinstance(rows, Rows)
-        loops = RowLoops(symbol, rows, lane_axis(rows, SHORT_ROW))
+        loops = RowLoops(symbol, rows, lane_axis(rows, SHORT_SEARCH))
         loops.each(_Finder(loops, rows).item)
         return finished(loops)
 
@@ -228,12 +230,17 @@ class _Finder:
     def item(self, spot: Spot, lanes: Lanes) -> None:
         e, dtype = self.loops.e, self._dtype
         best = literal(vector(compute_type(dtype), lanes.count), worst(self._op.kind, dtype))
-        start = [best, literal(vector("i32", lanes.count), -1)]
-        value, place = self.loops.fold(spot, lanes, self._step, start)
+        nowhere = literal(vector("i32", lanes.count), self._nowhere)
+        value, place = self.loops.fold(spot, lanes, self._step, [best, nowhere])
         if self.loops.across:
             place = e.splat(self._best_of(value, place), lanes.count)
-        place = e.select(e.icmp("slt", place, literal(place.type, 0)), literal(place.type, 0), place)
+        place = e.select(e.icmp("eq", place, nowhere), literal(place.type, 0), place)
         self.loops.put_one(e.convert("sext", place, "i64"), spot, lanes)
+
+    @property
+    def _nowhere(self) -> int:
+        """The place of a lane that nothing was found in: behind all others, or before them when the last wins."""
+        return -1 if self._op.select_last else (1 << 31) - 1
 
     @property
     def _op(self) -> ArgReduce:
@@ -249,23 +256,34 @@ class _Finder:
         x = self.loops.operand(spot, lanes)
         axis = self.rows.reduced.index(True) if any(self.rows.reduced) else None
         where = positions(e, spot[axis], lanes.count) if axis is not None else literal(place.type, 0)
-        better = self._better(x, where, best, place)
+        better = self._follows(x, best)
         return [e.select(better, x, best), e.select(better, where, place)]
 
-    def _better(self, x: Ssa, where: Ssa, best: Ssa, place: Ssa) -> Ssa:
-        """Whether x wins: it is beyond the best, or equal and at the preferred place; NaN is beyond everything."""
+    def _follows(self, x: Ssa, best: Ssa) -> Ssa:
+        """Whether an element further on replaces the best so far; NaN is beyond everything."""
+        e, last = self.loops.e, self._op.select_last
+        comparison = ("g" if self._op.kind == "max" else "l") + ("e" if last else "t")
+        if not is_float(x.type):
+            return e.icmp(self._sign + comparison, x, best)
+        real = e.fcmp("ord", best, best)
+        allowed = e.op("or", real, e.fcmp("uno", x, x)) if last else real
+        return e.op("and", e.fcmp(f"u{comparison}", x, best), allowed)
+
+    @property
+    def _sign(self) -> str:
+        return "s" if self._dtype.is_signed or self._dtype.bits < 8 else "u"
+
+    def _beats(self, x: Ssa, where: Ssa, best: Ssa, place: Ssa) -> Ssa:
+        """Whether one of two lanes wins: it is beyond the other, or equal to it and at the preferred place."""
         e = self.loops.e
         beyond, equal = self._beyond(x, best)
-        empty = e.icmp("slt", place, literal(place.type, 0))
         preferred = e.icmp("sgt" if self._op.select_last else "slt", where, place)
-        real = e.icmp("sge", where, literal(place.type, 0))
-        return e.op("and", real, e.op("or", e.op("or", beyond, empty), e.op("and", equal, preferred)))
+        return e.op("or", beyond, e.op("and", equal, preferred))
 
     def _beyond(self, x: Ssa, best: Ssa) -> tuple[Ssa, Ssa]:
         e, largest = self.loops.e, self._op.kind == "max"
         if not is_float(x.type):
-            sign = "s" if self._dtype.is_signed or self._dtype.bits < 8 else "u"
-            return e.icmp(sign + ("gt" if largest else "lt"), x, best), e.icmp("eq", x, best)
+            return e.icmp(self._sign + ("gt" if largest else "lt"), x, best), e.icmp("eq", x, best)
         x_nan, best_nan = e.fcmp("uno", x, x), e.fcmp("uno", best, best)
         fresh = e.op("and", x_nan, e.op("xor", best_nan, literal(best_nan.type, 1)))
         beyond = e.op("or", e.fcmp("ogt" if largest else "olt", x, best), fresh)
@@ -279,7 +297,7 @@ class _Finder:
             low, high = range(half), range(half, 2 * half)
             pick = (lambda v, lanes: e.extract(v, lanes[0])) if half == 1 else (lambda v, lanes: e.shuffle(v, v, lanes))
             a, b, pa, pb = pick(value, low), pick(value, high), pick(place, low), pick(place, high)
-            wins = self._better(b, pb, a, pa)
+            wins = self._beats(b, pb, a, pa)
             value, place = e.select(wins, b, a), e.select(wins, pb, pa)
         return place
 

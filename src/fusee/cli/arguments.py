@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +21,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 Model = Annotated[Path, typer.Argument(help="An ONNX model, or an engine that `fusee build` made.")]
 
 
-def parse_shapes(text: str) -> dict[str, tuple[int, ...]]:
-    """``in0:1x3x224x224,in1:1x128`` (``scalar`` for no dimensions). Raises RequestError."""
+def parse_shapes(text: str, inputs: Sequence[str] = ()) -> dict[str, tuple[int, ...]]:
+    """``in0:1x3x224x224,'in1':1x128`` (``scalar`` for no dimensions), in trtexec's grammar. Raises RequestError.
+
+    A name may hold one ``*``, which stands for anything in the names of ``inputs``.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for part in filter(None, text.split(",")):
         name, found, sizes = part.strip().rpartition(":")
         digits = [] if sizes == "scalar" else sizes.split("x")
         if not found or not all(d.isdigit() for d in digits):
             raise RequestError(f"--shapes {part.strip()!r}: expected name:1x3x224x224, or name:scalar")
-        shapes[name.strip("'\"")] = tuple(int(d) for d in digits)
+        for matching in _matching(name.strip("'\""), inputs):
+            shapes[matching] = tuple(int(d) for d in digits)
     return shapes
+
+
+def _matching(name: str, inputs: Sequence[str]) -> list[str]:
+    if name in inputs or name.count("*") != 1:
+        return [name]
+    before, after = name.split("*")
+    length = len(before) + len(after)
+    return [i for i in inputs if len(i) >= length and i.startswith(before) and i.endswith(after)] or [name]
 
 
 def sizes_of(plan: Plan, shapes: dict[str, tuple[int, ...]], default: int = 1) -> dict[str, int]:

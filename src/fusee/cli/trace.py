@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
+
+import numpy as np
 
 AVERAGED_RUNS = 10
 SHOWN_AVERAGES = 200  # trtexec prints the first and last so many
@@ -63,14 +66,15 @@ class Trace:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """trtexec's percentile: the element of the sorted values at ``n - 1 - int((1 - p / 100) * n)``, at least 0."""
+    """trtexec's percentile: the sorted values' element ``n - 1 - int((1 - p / 100) * n)``, at least 0, in f32 as there."""
     ordered = sorted(values)
-    excluded = int((1 - percent / 100) * len(ordered))
+    excluded = int((1 - np.float32(percent) / np.float32(100)) * np.float32(len(ordered)))
     return ordered[max(len(ordered) - 1 - excluded, 0)]
 
 
 def record(run: Callable[[], object], iterations: int, duration_s: float, warmup_ms: float) -> Trace:
-    """Run for at least so many iterations and so long, after a warm-up that is not counted."""
+    """Run for at least so many iterations and so long (below 0: until interrupted), after an uncounted warm-up."""
+    duration_s = duration_s if duration_s >= 0 else math.inf
     begin = time.perf_counter()
     warmups = 0
     while (time.perf_counter() - begin) * 1e3 < warmup_ms:

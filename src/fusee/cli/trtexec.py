@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,119 +13,54 @@ from typing import Any
 import numpy as np
 import typer
 
-from fusee.base.errors import RequestError
+from fusee.base.errors import FuseeError, RequestError
+from fusee.base.target import detect_cpu
 from fusee.base.types import Array
 from fusee.cli.arguments import parse_shapes, sizes_of
 from fusee.cli.feeds import random_inputs
 from fusee.cli.trace import Trace, record, summary_lines, unsteady
+from fusee.cli.trtexec_options import WITHOUT_EFFECT, Execution, described, parse
 from fusee.engine.report import memory_report
 from fusee.runtime.engine import Engine, load
 from fusee.runtime.profile import StepTime
 
-# trtexec's options that change nothing here, and why; each use is reported.
-REASONS = {
-    "permits a lower precision; this engine computes in the model's own types": "fp16 bf16 int8 fp8 int4 best",
-    "has no meaning on a CPU": "noTF32 stronglyTyped sparsity useCudaGraph noCudaGraph useSpinWait noSpinWait "
-    "noDataTransfers includeDataTransfers exposeDMA useManagedMemory device",
-    "is TensorRT's own": "memPoolSize builderOptimizationLevel maxTactics avgTiming tacticSources timingCacheFile "
-    "noBuilderCache maxAuxStreams preview tempdir profilingVerbosity separateProfileRun allocationStrategy "
-    "skipInference",
-    "is not needed: an engine runs at any shape": "minShapes maxShapes",
+Progress = Callable[[str, float], None]
+# numpy's names -> those in trtexec's file names
+RAW_TYPES = {
+    "float32": "Float",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "int32": "Int32",
+    "int64": "Int64",
+    "int8": "Int8",
+    "uint8": "UInt8",
+    "bool": "Bool",
 }
-WITHOUT_EFFECT = {option: reason for reason, options in REASONS.items() for option in options.split()}
-
-
-@dataclass(frozen=True)
-class Execution:
-    """The options that are honoured, with trtexec's names and defaults."""
-
-    onnx: str = ""
-    save_engine: str = ""
-    load_engine: str = ""
-    shapes: str = ""
-    load_inputs: str = ""
-    iterations: int = 10
-    duration: float = 3.0
-    warm_up: float = 200.0
-    avg_runs: int = 10
-    percentile: tuple[float, ...] = (90.0, 95.0, 99.0)
-    threads: int = 0
-    verbose: bool = False
-    dump_profile: bool = False
-    dump_output: bool = False
-    dump_layer_info: bool = False
-    export_times: str = ""
-    export_output: str = ""
-    export_profile: str = ""
-    export_layer_info: str = ""
-    ignored: tuple[str, ...] = field(default=())
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(float(x) for x in text.split(","))
-
-
-# trtexec's name -> our field, and how its value is read; None for a switch.
-OPTIONS: dict[str, tuple[str, Callable[[str], Any] | None]] = {
-    "onnx": ("onnx", str),
-    "saveEngine": ("save_engine", str),
-    "loadEngine": ("load_engine", str),
-    "shapes": ("shapes", str),
-    "optShapes": ("shapes", str),
-    "loadInputs": ("load_inputs", str),
-    "iterations": ("iterations", int),
-    "duration": ("duration", float),
-    "warmUp": ("warm_up", float),
-    "avgRuns": ("avg_runs", int),
-    "percentile": ("percentile", _floats),
-    "threads": ("threads", int),
-    "verbose": ("verbose", None),
-    "dumpProfile": ("dump_profile", None),
-    "dumpOutput": ("dump_output", None),
-    "dumpLayerInfo": ("dump_layer_info", None),
-    "exportTimes": ("export_times", str),
-    "exportOutput": ("export_output", str),
-    "exportProfile": ("export_profile", str),
-    "exportLayerInfo": ("export_layer_info", str),
-}
-
-
-def parse(arguments: list[str]) -> Execution:
-    """Read trtexec's command line. Raises RequestError for an option that is unknown or has a bad value."""
-    values: dict[str, Any] = {}
-    ignored: list[str] = []
-    for argument in arguments:
-        name, has_value, text = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or (name not in OPTIONS and name not in WITHOUT_EFFECT):
-            raise RequestError(f"exec: unknown option {argument!r}; options are trtexec's, such as --onnx=model.onnx")
-        if name in WITHOUT_EFFECT:
-            ignored.append(name)
-            continue
-        key, read = OPTIONS[name]
-        try:
-            values[key] = read(text) if read and has_value else True if read is None else _missing(name)
-        except ValueError:
-            raise RequestError(f"exec: --{name}={text}: not a value for this option") from None
-    options = Execution(**values, ignored=tuple(ignored))
-    if bool(options.onnx) == bool(options.load_engine):
-        raise RequestError("exec: expected one of --onnx=model.onnx and --loadEngine=file")
-    return options
-
-
-def _missing(name: str) -> Any:
-    raise RequestError(f"exec: --{name} needs a value, as in --{name}=...")
 
 
 def command(context: typer.Context) -> None:
     """Build and time a model with trtexec's options; see `fusee bench` for our own."""
     words = " ".join(context.args)
-    print(f"&&&& RUNNING Fusee.exec # fusee exec {words}")
-    options = parse(context.args)
+    print(f"&&&& RUNNING Fusee.exec [Fusee v{version('fusee')}] # fusee exec {words}")
+    try:
+        _execute(parse(context.args))
+    except FuseeError:
+        print(f"&&&& FAILED Fusee.exec [Fusee v{version('fusee')}] # fusee exec {words}", flush=True)
+        raise
+    print(f"&&&& PASSED Fusee.exec [Fusee v{version('fusee')}] # fusee exec {words}")
+
+
+def _execute(options: Execution) -> None:
     for name in options.ignored:
         print(f"[W] --{name} {WITHOUT_EFFECT[name]}; it has no effect")
+    cpu = detect_cpu()
+    print("\n".join(described(options)))
+    print(f"=== Device Information ===\nSelected Device: {cpu.model}\nCores: {cpu.cores}\nISA: {cpu.isa}")
     with _engine(options) as engine:
+        if options.skip_inference:
+            print("Skipped inference phase since --skipInference is added.")
+            return
         _measure(engine, options)
-    print(f"&&&& PASSED Fusee.exec # fusee exec {words}")
 
 
 def _engine(options: Execution) -> Engine:
@@ -136,7 +71,8 @@ def _engine(options: Execution) -> Engine:
         return engine
     from fusee.build import BuildOptions, build
 
-    engine = build(options.onnx, BuildOptions(shapes=parse_shapes(options.shapes)))
+    shapes = parse_shapes(options.shapes, _input_names(options.onnx) if "*" in options.shapes else ())
+    engine = build(options.onnx, BuildOptions(shapes=shapes), _announced(start))
     print(f"Engine built in {perf_counter() - start:.6g} sec.")
     if options.save_engine:
         engine.save(options.save_engine)
@@ -144,8 +80,26 @@ def _engine(options: Execution) -> Engine:
     return engine
 
 
+def _input_names(model: str) -> list[str]:
+    from fusee.onnx.loader import load_model
+
+    return [i.name for i in load_model(model).graph.input]
+
+
+def _announced(start: float) -> Progress:
+    """Prints trtexec's lines on parsing as the stages of a build go by."""
+
+    def begin(stage: str, _share: float) -> None:
+        if stage == "import":
+            print("Start parsing network model.")
+        elif stage == "reference":
+            print(f"Finished parsing network model. Parse time: {perf_counter() - start:.6g}")
+
+    return begin
+
+
 def _measure(engine: Engine, options: Execution) -> None:
-    sizes = sizes_of(engine.plan, parse_shapes(options.shapes))
+    sizes = sizes_of(engine.plan, parse_shapes(options.shapes, [i.name for i in engine.inputs]))
     feeds = random_inputs(engine.plan, sizes, seed=0) | _loaded(engine, options.load_inputs, sizes)
     memory = memory_report(engine.artifact, sizes)
     print(f"Created execution context with device memory size: {memory.arena_bytes / 2**20:.6g} MiB")
@@ -159,7 +113,7 @@ def _measure(engine: Engine, options: Execution) -> None:
         if warning := unsteady(trace):
             print(f"[W] {warning}")
         steps = session.profile(feeds, options.avg_runs) if options.dump_profile or options.export_profile else []
-    _report(options, engine, trace, outputs, steps)
+    _report(options, engine, trace, steps, feeds, outputs)
 
 
 def _loaded(engine: Engine, text: str, sizes: dict[str, int]) -> dict[str, Array]:
@@ -180,7 +134,14 @@ def _loaded(engine: Engine, text: str, sizes: dict[str, int]) -> dict[str, Array
     return feeds
 
 
-def _report(options: Execution, engine: Engine, trace: Trace, outputs: dict[str, Array], steps: list[StepTime]) -> None:
+def _report(
+    options: Execution,
+    engine: Engine,
+    trace: Trace,
+    steps: list[StepTime],
+    feeds: dict[str, Array],
+    outputs: dict[str, Array],
+) -> None:
     layers = [{"Name": _layer_name(s), "LayerType": s.op.split("(")[0], "TacticName": s.kernel} for s in steps]
     info = {"Layers": layers, "I/O Tensors": [*[i.name for i in engine.inputs], *[o.name for o in engine.outputs]]}
     if options.dump_profile:
@@ -191,6 +152,8 @@ def _report(options: Execution, engine: Engine, trace: Trace, outputs: dict[str,
     if options.dump_output:
         for name, array in outputs.items():
             print(f"{name}: ({'x'.join(map(str, array.shape))})\n{' '.join(str(x) for x in array.ravel()[:1000])}")
+    if options.dump_raw_bindings:
+        _dump_raw(feeds | outputs)
     _export(options.export_times, [q.exported() for q in trace.queries])
     _export(options.export_profile, [{"count": options.avg_runs}, *_profile_rows(steps, options.avg_runs)])
     _export(options.export_layer_info, info)
@@ -198,6 +161,15 @@ def _report(options: Execution, engine: Engine, trace: Trace, outputs: dict[str,
         {"name": n, "dimensions": "x".join(map(str, a.shape)), "values": a.ravel().tolist()} for n, a in outputs.items()
     ]
     _export(options.export_output, described)
+
+
+def _dump_raw(tensors: dict[str, Array]) -> None:
+    """Each tensor's bytes in a file named as trtexec names it: name.1.3.224.224.Float.raw."""
+    for name, array in tensors.items():
+        sizes = ".".join(map(str, array.shape))
+        path = Path(f"{name.replace('/', '_')}.{sizes}.{RAW_TYPES.get(array.dtype.name, array.dtype.name)}.raw")
+        path.write_bytes(array.tobytes())
+        print(f"{name} written to {path}")
 
 
 def _export(path: str, value: Any) -> None:

@@ -145,6 +145,14 @@ WINOGRAD = (
     case(
         "WinogradConv",
         conv(3, pad=1),
+        *(floats(2, 22, 77, 48), floats(64, 48, 3, 3), floats(64)),
+        known=(1, 2),
+        x0=(N, H, W, 48),
+    ),
+    case("WinogradConv", conv(3, pad=1), floats(1, 9, 130, 40), floats(80, 40, 3, 3), known=(1,)),
+    case(
+        "WinogradConv",
+        conv(3, pad=1),
         *(floats(3, 22, 14, 48), floats(64, 48, 3, 3), floats(64)),
         known=(1, 2),
         x0=(N, 22, 14, 48),

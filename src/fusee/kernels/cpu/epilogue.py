@@ -112,9 +112,15 @@ class Epilogue:
     def emit(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
         """Finish a tile whose sums are in registers, pixel by pixel."""
         if self._cost > _INLINE_COST:
-            self._rolled(e, spot, columns, accumulators)
+            self._rolled(e, spot, columns, accumulators, (spot.height, spot.width))
         else:
             self._inline(e, spot, columns, accumulators)
+
+    def emit_part(
+        self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa], extent: tuple[Index, Index]
+    ) -> None:
+        """Finish only the first rows and columns of a tile's pixels."""
+        self._rolled(e, spot, columns, accumulators, extent)
 
     @property
     def _cost(self) -> int:
@@ -140,7 +146,9 @@ class Epilogue:
                 for near, value in zip(results, finished, strict=True):
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 
-    def _rolled(self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa]) -> None:
+    def _rolled(
+        self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa], extent: tuple[Index, Index]
+    ) -> None:
         width = e.target.vector_bytes
         for k, value in enumerate(accumulators):
             e.store(value, e.offset(self.spill, k * width), width)
@@ -157,9 +165,9 @@ class Epilogue:
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 
         def row(y: Index) -> None:
-            e.loop(0, spot.width, 1, lambda x: pixel(y, x))
+            e.loop(0, extent[1], 1, lambda x: pixel(y, x))
 
-        e.loop(0, spot.height, 1, row)
+        e.loop(0, extent[0], 1, row)
 
 
 def attach(e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], constants: list[Array]) -> Epilogue:

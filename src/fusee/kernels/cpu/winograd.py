@@ -13,13 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from fusee.base.dims import Dim
+from fusee.base.dims import Dim, ceildiv
 from fusee.base.target import CpuTarget
 from fusee.base.types import Array
 from fusee.ir.graph import Op
-from fusee.kernels.cpu.contraction import over_columns
+from fusee.kernels.cpu.contraction import cascade, over_columns
 from fusee.kernels.cpu.conv import ConvShape, conv_shape, direct_cost_us
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.epilogue import (
@@ -33,17 +31,15 @@ from fusee.kernels.cpu.epilogue import (
     tensors_of,
 )
 from fusee.kernels.cpu.padding import SLACK_BYTES, Image, PaddedRows
-from fusee.kernels.cpu.panels import pack_panels
 from fusee.kernels.cpu.space import separate_axes
-from fusee.kernels.cpu.ssa import Index, Ssa, literal, vector
+from fusee.kernels.cpu.ssa import Index, Ssa, vector
+from fusee.kernels.cpu.tactics import GUESSED_SIZES
 from fusee.kernels.cpu.tile import Split, Taps, accumulate, most_pixels, over_cascade, over_split, zeros
+from fusee.kernels.cpu.winograd_transforms import PATCH, PRODUCTS, SIDE, pack_transformed, times_a, times_b
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.fused import Fused
 from fusee.ops.linear import Conv
 
-SIDE, PATCH = 4, 6  # of an output tile, of the input it needs
-PRODUCTS = PATCH * PATCH
-NEAR, FAR = 5 / 8, 3 / 2  # points 0, +-NEAR, +-FAR and infinity: a third of the rounding error of 0, +-1, +-2
 _GAIN = 0.85  # of the direct kernel's estimate: what the transforms must stay below to be worth their rounding
 _MIN_CHANNELS = 8
 _FORWARD_CLOCKS, _BACK_CLOCKS = 160.0, 150.0  # per tile and vector of channels
@@ -59,6 +55,7 @@ class WinogradTactic(Tactic):
     """How the work is cut."""
 
     tile_rows: int  # rows of output tiles per unit
+    tile_columns: int  # tiles of each row per unit
     panels: int  # channel panels per unit
     pixels: int  # of a register tile
     vectors: int
@@ -104,33 +101,43 @@ def _problem(call: KernelCall, found: ConvShape) -> str:
     conv, o, c = found.conv, *found.weights.shape[:2]
     if found.kernel != (3, 3) or set(conv.strides + conv.dilations) != {1} or conv.group != 1:
         return "only 3x3 kernels with stride and dilation 1 in one group have minimal filters here"
-    image = found.group.inputs[0].operand.type
     if c < _MIN_CHANNELS or found.plane != 1:
         return f"{c} input channels are too few"
-    if not all(isinstance(d, int) for d in (*image.shape[1:], *found.group.shape[1:])):
-        return f"the size of {image} is not known at build time"
     ours = min(_cost_us(found, t, call.target) for t in _candidates(found, call.target))
     theirs = direct_cost_us(call)
     return "" if ours < _GAIN * theirs else f"estimated at {ours:.0f} us for {c} to {o} channels, directly {theirs:.0f}"
 
 
 def _candidates(found: ConvShape, target: CpuTarget) -> list[WinogradTactic]:
-    """Rows of tiles by blocks of channels, so that a unit's planes stay in the second-level cache."""
-    _, h, _, o = _sizes(found)
+    """Blocks of tiles by blocks of channels, so that a unit's planes stay in the second-level cache."""
+    _, h, w, o = _sizes(found)
     vectors = -(-o * 4 // target.vector_bytes)
     v = min(vectors, 3 if vectors % 3 == 0 and vectors % 2 else 2)
-    panels = -(-vectors // v)
-    down = -(-h // SIDE)
-    rows = sorted({-(-down // k) for k in range(1, down + 1)})
+    panels, pixels = -(-vectors // v), most_pixels(v, target)
     blocks = sorted({-(-panels // k) for k in (1, 2, 3, 4, 6, 8, 16)})
-    return [WinogradTactic(r, b, most_pixels(v, target), v) for r in rows for b in blocks]
+    return [WinogradTactic(r, c, b, pixels, v) for r, c in _blocks_of_tiles(found, h, w, pixels) for b in blocks]
+
+
+def _blocks_of_tiles(found: ConvShape, h: int, w: int, pixels: int) -> list[tuple[int, int]]:
+    """Rows and columns of tiles per unit: some whole rows, or a part of one row where rows are long or unknown."""
+    if not _is_fixed(found):
+        return [(1, pixels)]
+    down, across = -(-h // SIDE), -(-w // SIDE)
+    rows = sorted({-(-down // k) for k in range(1, down + 1)})
+    parts = sorted({-(-across // k) for k in range(2, across + 1) if -(-across // k) >= pixels // 2})
+    return [(r, across) for r in rows] + [(1, part) for part in parts]
+
+
+def _is_fixed(found: ConvShape) -> bool:
+    """Whether the result's height and width are known."""
+    return all(isinstance(d, int) for d in found.group.shape[1:3])
 
 
 def _sizes(found: ConvShape) -> tuple[int, int, int, int]:
-    """The result's sizes, 1 for a batch of unknown size."""
-    n, *others = found.group.shape
-    h, w, o = (int(str(d)) for d in others)
-    return (n if isinstance(n, int) else 1), h, w, o
+    """The result's sizes, guessed where they are not known."""
+    o = found.weights.shape[0]
+    n, h, w = (d if isinstance(d, int) else g for d, g in zip(found.group.shape, GUESSED_SIZES, strict=False))
+    return n, h, w, o
 
 
 def _cost_us(found: ConvShape, tactic: WinogradTactic, target: CpuTarget) -> float:
@@ -138,15 +145,16 @@ def _cost_us(found: ConvShape, tactic: WinogradTactic, target: CpuTarget) -> flo
     n, h, w, o = _sizes(found)
     lanes, c = target.vector_bytes // 4, found.channels
     across, down = -(-w // SIDE), -(-h // SIDE)
-    tiles, split = across * tactic.tile_rows, Split.even(across * tactic.tile_rows, tactic.pixels)
+    tiles = tactic.tile_columns * tactic.tile_rows
+    split = Split.even(tiles, tactic.pixels)
     vectors = min(tactic.panels * tactic.vectors, -(-o // lanes))
     planes = PRODUCTS * tiles * 4 * (c + vectors * lanes)
     step = max(split.largest / 2, target.vector_bytes / _L3_BYTES_PER_CLOCK, 4.0 / tactic.vectors)
     products = PRODUCTS * c * vectors * split.count * step
-    spilled = planes / _L3_BYTES_PER_CLOCK if planes > 0.7 * target.l2_bytes else 0.0
+    spilled = 2 * planes / _L3_BYTES_PER_CLOCK if planes > 0.7 * target.l2_bytes else 0.0
     forward, back = tiles * -(-c // lanes) * _FORWARD_CLOCKS, tiles * vectors * _BACK_CLOCKS
     groups = -(-o // (tactic.panels * tactic.vectors * lanes))
-    units = n * groups * -(-down // tactic.tile_rows)
+    units = n * groups * -(-down // tactic.tile_rows) * -(-across // tactic.tile_columns)
     busiest = -(-units // target.cores) * target.cores
     cold = PRODUCTS * c * o * 4 / _MEMORY_BYTES_PER_CLOCK
     return (busiest * (products + spilled + forward + back + _UNIT_CLOCKS) + cold) / _CLOCKS_PER_US
@@ -175,26 +183,28 @@ class _Job:
         return _Job(e, shape, tactic, epilogue, bias, constants)
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        return _sizes(self.shape)
+    def sizes(self) -> tuple[Dim, Dim, Dim, int]:
+        n, h, w, _ = self.shape.group.shape
+        return n, h, w, self.shape.weights.shape[0]
 
     @property
-    def batch(self) -> Dim:
-        return self.shape.group.shape[0]
-
-    @property
-    def across(self) -> int:
+    def across(self) -> Dim:
         """Tiles side by side."""
-        return -(-self.sizes[2] // SIDE)
+        return ceildiv(self.sizes[2], SIDE)
 
     @property
-    def down(self) -> int:
-        return -(-self.sizes[1] // SIDE)
+    def down(self) -> Dim:
+        return ceildiv(self.sizes[1], SIDE)
 
     @property
     def tiles(self) -> int:
         """Tiles of a unit."""
-        return self.across * self.tactic.tile_rows
+        return self.tactic.tile_columns * self.tactic.tile_rows
+
+    @property
+    def places(self) -> tuple[Dim, Dim]:
+        """Blocks of tiles of an image: down, across."""
+        return ceildiv(self.down, self.tactic.tile_rows), ceildiv(self.across, self.tactic.tile_columns)
 
     @property
     def width(self) -> int:
@@ -220,41 +230,61 @@ class _Job:
         return self.tiles * self.output_row_bytes + _SKEW_BYTES
 
     def emit(self) -> Code:
-        e, o = self.e, self.sizes[3]
+        e, (n, _, _, o) = self.e, self.sizes
         groups = -(-o // (self.width * self.tactic.panels))
-        blocks = -(-self.down // self.tactic.tile_rows)
-        e.loop(e.lo, e.hi, 1, lambda unit: self._unit(unit, groups, blocks))
+        e.loop(e.lo, e.hi, 1, lambda unit: self._unit(unit, groups))
         rows = self._rows(e.scratch)
         assert isinstance(rows.row_bytes, int)
         padded = rows.row_bytes * (self.tactic.tile_rows * SIDE + 2) + SLACK_BYTES
         scratch = SPILL_BYTES + PRODUCTS * (64 + self.input_plane_bytes + self.output_plane_bytes) + padded
-        launch = e.launch(self.batch * groups * blocks, scratch)
+        launch = e.launch(n * groups * self.places[0] * self.places[1], scratch)
         return Code(e.text(), (launch,), frozenset(e.declarations), tuple(self.constants))
 
     def _rows(self, buffer: Ssa) -> PaddedRows:
         shape = self.shape
         image = Image(self.e.operand(shape.source), *shape.image, shape.channels, shape.strides)
         top, left, *_ = shape.conv.pads
-        return PaddedRows(image, buffer, self.across * SIDE + 2, top, left)
+        return PaddedRows(image, buffer, self.tactic.tile_columns * SIDE + 2, top, left)
 
-    def _unit(self, unit: Index, groups: int, blocks: int) -> None:
-        """Channel blocks run fastest, so that neighbouring units share the image; weights are read once for each."""
+    def _unit(self, unit: Index, groups: int) -> None:
+        """Channel blocks run slowest, so that neighbouring units share weights."""
         e, o = self.e, self.sizes[3]
-        places = e.dim(self.batch * blocks)
-        group, place = e.div(unit, places), e.rem(unit, places)
-        n, block = e.div(place, blocks), e.rem(place, blocks)
-        top = e.mul(block, self.tactic.tile_rows)
-        count = e.min(self.tactic.tile_rows, e.sub(self.down, top))
+        group, block = self._place(unit)
         first = e.mul(group, self.width * self.tactic.panels) if groups > 1 else 0
         last = e.min(e.add(first, self.width * self.tactic.panels), o)
         spare = e.offset(e.scratch, SPILL_BYTES)
         inputs = e.offset(spare, PRODUCTS * 64)
         outputs = e.offset(inputs, PRODUCTS * self.input_plane_bytes)
         rows = self._rows(e.offset(outputs, PRODUCTS * self.output_plane_bytes))
-        rows.copy(e, n, e.mul(top, SIDE), e.add(e.mul(count, SIDE), 2), 0)
-        _Forward(self, rows, inputs, spare).emit(count)
-        _Products(self, inputs, outputs).emit(e.mul(count, self.across), first, last)
-        _Back(self, outputs, spare, n, first, last).emit(top, count)
+        count = e.add(e.mul(block.rows, SIDE), 2)
+        rows.copy(e, block.n, e.mul(block.top, SIDE), count, e.mul(block.left, SIDE))
+        _Forward(self, rows, inputs, spare).emit(block)
+        _Products(self, inputs, outputs).emit(block, first, last)
+        _Back(self, outputs, spare, block, first, last).emit()
+
+    def _place(self, unit: Index) -> tuple[Index, _Block]:
+        """The channel block and the block of tiles of a unit."""
+        e = self.e
+        down, across = (e.dim(count) for count in self.places)
+        images = e.mul(e.dim(self.sizes[0]), e.mul(down, across))
+        group, place = e.div(unit, images), e.rem(unit, images)
+        n, block = e.div(place, e.mul(down, across)), e.rem(place, e.mul(down, across))
+        top = e.mul(e.div(block, across), self.tactic.tile_rows)
+        left = e.mul(e.rem(block, across), self.tactic.tile_columns)
+        rows = e.min(self.tactic.tile_rows, e.sub(e.dim(self.down), top))
+        columns = e.min(self.tactic.tile_columns, e.sub(e.dim(self.across), left))
+        return group, _Block(n, top, left, rows, columns)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block of tiles: of image n, ``rows`` by ``columns`` from (top, left), all counted in tiles."""
+
+    n: Index
+    top: Index
+    left: Index
+    rows: Index
+    columns: Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,21 +296,21 @@ class _Forward:
     planes: Ssa
     spare: Ssa
 
-    def emit(self, count: Index) -> None:
+    def emit(self, block: _Block) -> None:
         e, job = self.e, self.job
         pixel = self.job.shape.channels * 4
 
         def tile(y: Index, x: Index) -> None:
             patch = e.offset(self.rows.buffer, e.mul(e.mul(y, SIDE), e.dim(self.rows.row_bytes)))
             patch = e.offset(patch, e.mul(x, SIDE * pixel))
-            to = e.offset(self.planes, e.mul(e.add(e.mul(y, job.across), x), job.input_channels * 4))
+            to = e.offset(self.planes, e.mul(e.add(e.mul(y, job.tactic.tile_columns), x), job.input_channels * 4))
             lanes = e.lanes_for("float")
             e.loop(0, job.shape.channels, lanes, lambda c: self._patch(e.at(patch, "float", c), e.at(to, "float", c)))
 
         def row(y: Index) -> None:
-            e.loop(0, job.across, 1, lambda x: tile(y, x))
+            e.loop(0, block.columns, 1, lambda x: tile(y, x))
 
-        e.loop(0, count, 1, row)
+        e.loop(0, block.rows, 1, row)
 
     @property
     def e(self) -> Emitter:
@@ -292,11 +322,11 @@ class _Forward:
         assert isinstance(row_bytes, int)
         for j in range(PATCH):
             column = [e.load(type, e.offset(source, i * row_bytes + j * pixel)) for i in range(PATCH)]
-            for i, value in enumerate(_times_b(e, column)):
+            for i, value in enumerate(times_b(e, column)):
                 e.store(value, e.offset(self.spare, (i * PATCH + j) * width), width)
         for i in range(PATCH):
             line = [e.load(type, e.offset(self.spare, (i * PATCH + j) * width), width) for j in range(PATCH)]
-            for j, value in enumerate(_times_b(e, line)):
+            for j, value in enumerate(times_b(e, line)):
                 e.store(value, e.offset(to, (i * PATCH + j) * self.job.input_plane_bytes), width)
 
 
@@ -308,11 +338,10 @@ class _Products:
     inputs: Ssa
     outputs: Ssa
 
-    def emit(self, tiles: Index, first: Index, last: Index) -> None:
+    def emit(self, block: _Block, first: Index, last: Index) -> None:
         e, job = self.job.e, self.job
         lanes, o = e.lanes_for("float"), job.sizes[3]
         plane_weights = job.shape.channels * -(-o // lanes) * lanes * 4
-        split = Split.even(job.tiles, job.tactic.pixels)
 
         def plane(xi: Index) -> None:
             a = e.offset(self.inputs, e.mul(xi, job.input_plane_bytes))
@@ -322,23 +351,26 @@ class _Products:
             def panel(columns: Columns) -> None:
                 weights = e.offset(b, e.mul(columns.first, job.shape.channels * 4))
                 to = e.at(c, "float", e.sub(columns.first, first))
-                self._over_tiles(split, tiles, lambda t, count: self._tile(a, weights, to, columns.vectors, t, count))
+                self._over_tiles(block, lambda t, count: self._tile(a, weights, to, columns.vectors, t, count))
 
             over_columns(e, o, job.tactic.vectors, (first, last), panel)
 
         e.loop(0, PRODUCTS, 1, plane)
 
-    def _over_tiles(self, split: Split, tiles: Index, visit: Callable[[Index, int], None]) -> None:
-        """All tiles of a whole unit as evenly as can be; of the last, shorter unit in falling sizes."""
-        e = self.job.e
-        if self.job.down % self.job.tactic.tile_rows == 0:
-            over_split(e, split, 0, split.extent, visit)
+    def _over_tiles(self, block: _Block, visit: Callable[[Index, int], None]) -> None:
+        """All tiles of a unit as evenly as can be; rows of unknown length as they come."""
+        e, job, tactic = self.job.e, self.job, self.job.tactic
+        if not isinstance(job.down, int) or not isinstance(job.across, int):
+            over_cascade(e, cascade(tactic.pixels), 0, block.columns, visit)
             return
-        left = self.job.across * (self.job.down % self.job.tactic.tile_rows)
-        short = Split.even(left, self.job.tactic.pixels)
+        whole = Split.even(job.tiles, tactic.pixels)
+        if job.down % tactic.tile_rows == 0:
+            over_split(e, whole, 0, whole.extent, visit)
+            return
+        short = Split.even(tactic.tile_columns * (job.down % tactic.tile_rows), tactic.pixels)
         e.branch(
-            e.icmp("eq", e.i64(tiles), e.i64(split.extent)),
-            lambda: over_split(e, split, 0, split.extent, visit),
+            e.icmp("eq", e.i64(block.rows), e.i64(tactic.tile_rows)),
+            lambda: over_split(e, whole, 0, whole.extent, visit),
             lambda: over_split(e, short, 0, short.extent, visit),
         )
 
@@ -362,93 +394,53 @@ class _Back:
     job: _Job
     planes: Ssa
     spare: Ssa
-    n: Index
+    block: _Block
     first: Index
     last: Index
 
-    def emit(self, top: Index, count: Index) -> None:
-        e, job = self.job.e, self.job
-        _, h, w, _ = job.sizes
-        heights, widths = _extents(h), _extents(w)
+    def emit(self) -> None:
+        e = self.job.e
 
-        def rows(y: Index, height: int) -> None:
-            local = e.sub(e.div(y, SIDE), top)
-            over_cascade(e, widths, 0, w, lambda x, width: self._tile(local, y, x, height, width))
+        def row(y: Index) -> None:
+            e.loop(0, self.block.columns, 1, lambda x: self._tile(y, x))
 
-        over_cascade(e, heights, e.mul(top, SIDE), e.min(e.mul(e.add(top, count), SIDE), h), rows)
+        e.loop(0, self.block.rows, 1, row)
 
-    def _tile(self, row: Index, y: Index, x: Index, height: int, width: int) -> None:
-        e, job = self.job.e, self.job
-        tile = e.add(e.mul(row, job.across), e.div(x, SIDE))
+    def _tile(self, y: Index, x: Index) -> None:
+        """One tile; the part of it that lies within the result."""
+        e, job, (_, h, w, o) = self.job.e, self.job, self.job.sizes
+        tile = e.add(e.mul(y, job.tactic.tile_columns), x)
         at = e.offset(self.planes, e.mul(tile, job.output_row_bytes))
-        spot = Spot(self.n, y, x, height, width)
-        over_columns(e, job.sizes[3], 1, (self.first, self.last), lambda c: self._finish(at, spot, c))
+        top, left = (e.mul(e.add(a, b), SIDE) for a, b in ((self.block.top, y), (self.block.left, x)))
+        spot = Spot(self.block.n, top, left, SIDE, SIDE)
+        ends = (self.first, self.last)
 
-    def _finish(self, at: Ssa, spot: Spot, columns: Columns) -> None:
+        def part(extent: tuple[Index, Index] | None) -> None:
+            over_columns(e, o, 1, ends, lambda c: self._finish(at, spot, c, extent))
+
+        if h % SIDE == 0 and w % SIDE == 0:
+            part(None)
+            return
+        height, width = (e.min(SIDE, e.sub(e.dim(size), a)) for size, a in ((h, top), (w, left)))
+        whole = e.icmp("eq", e.i64(e.add(height, width)), e.i64(2 * SIDE))
+        e.branch(whole, lambda: part(None), lambda: part((height, width)))
+
+    def _finish(self, at: Ssa, spot: Spot, columns: Columns, extent: tuple[Index, Index] | None) -> None:
         e, job, width = self.job.e, self.job, self.job.e.target.vector_bytes
         type = vector("float", e.lanes_for("float"))
         source = e.at(at, "float", e.sub(columns.first, self.first))
         for j in range(PATCH):
             plane = [e.offset(source, (i * PATCH + j) * job.output_plane_bytes) for i in range(PATCH)]
-            for i, value in enumerate(_times_a(e, [e.load(type, p, width) for p in plane])):
+            for i, value in enumerate(times_a(e, [e.load(type, p, width) for p in plane])):
                 e.store(value, e.offset(self.spare, (i * PATCH + j) * width), width)
         found: list[Ssa] = []
         for i in range(spot.height):
             line = [e.load(type, e.offset(self.spare, (i * PATCH + j) * width), width) for j in range(PATCH)]
-            found += _times_a(e, line)[: spot.width]
+            found += times_a(e, line)[: spot.width]
         if job.bias is not None:
             bias = e.load(type, e.at(job.bias, "float", columns.first), width)
             found = [e.fadd(value, bias) for value in found]
-        job.epilogue.emit(e, spot, columns, found)
-
-
-def _extents(size: int) -> tuple[int, ...]:
-    """Heights of the tiles along an axis: full ones, then what is left."""
-    return (SIDE, size % SIDE) if size % SIDE else (SIDE,)
-
-
-def filter_transform() -> Array:
-    """G [6, 3] for the points: powers of each over its differences with the others."""
-    points = np.array([0, NEAR, -NEAR, FAR, -FAR])
-    differences = points[:, None] - points[None, :] + np.eye(len(points))
-    finite = points[:, None] ** np.arange(3) / differences.prod(1)[:, None]
-    return np.concatenate([finite, [[0, 0, 1]]])
-
-
-def pack_transformed(weights: Array, width: int, lanes: int) -> Array:
-    """[O, C, 3, 3] -> 36 planes of panels [C, width] of ``G g G^T``."""
-    g = filter_transform()
-    planes = np.einsum("ai,ocij,bj->abco", g, weights.astype(np.float64), g, optimize=True).astype(np.float32)
-    return np.concatenate([pack_panels(plane, width, lanes) for plane in planes.reshape(PRODUCTS, *planes.shape[2:])])
-
-
-def _scaled(e: Emitter, a: Ssa, factor: float, b: Ssa) -> Ssa:
-    """``a * factor + b``."""
-    return e.fma(a, literal(a.type, factor), b)
-
-
-def _times_b(e: Emitter, d: Sequence[Ssa]) -> list[Ssa]:
-    """Six inputs times B transposed: its rows are the polynomials that vanish at all points but one."""
-    near, far = NEAR**2, FAR**2
-    even_near, odd_near = _scaled(e, d[2], -far, d[4]), _scaled(e, d[1], -far, d[3])
-    even_far, odd_far = _scaled(e, d[2], -near, d[4]), _scaled(e, d[1], -near, d[3])
-    return [
-        _scaled(e, d[0], near * far, _scaled(e, d[2], -near - far, d[4])),
-        _scaled(e, odd_near, NEAR, even_near),
-        _scaled(e, odd_near, -NEAR, even_near),
-        _scaled(e, odd_far, FAR, even_far),
-        _scaled(e, odd_far, -FAR, even_far),
-        _scaled(e, d[1], near * far, _scaled(e, d[3], -near - far, d[5])),
-    ]
-
-
-def _times_a(e: Emitter, m: Sequence[Ssa]) -> list[Ssa]:
-    """Six products times A transposed: powers of the points."""
-    even_near, even_far = e.fadd(m[1], m[2]), e.fadd(m[3], m[4])
-    odd_near, odd_far = e.fsub(m[1], m[2]), e.fsub(m[3], m[4])
-    return [
-        e.fadd(e.fadd(m[0], even_near), even_far),
-        _scaled(e, odd_far, FAR, e.fmul(odd_near, literal(odd_near.type, NEAR))),
-        _scaled(e, even_far, FAR**2, e.fmul(even_near, literal(even_near.type, NEAR**2))),
-        _scaled(e, odd_far, FAR**3, _scaled(e, odd_near, NEAR**3, m[5])),
-    ]
+        if extent is None:
+            job.epilogue.emit(e, spot, columns, found)
+        else:
+            job.epilogue.emit_part(e, spot, columns, found, extent)

@@ -21,7 +21,7 @@ from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.fused import Fused
 from fusee.ops.reduce import ArgReduce, Cumulative, Reduce
 
-# A reduced last axis up to this long is walked, with lanes along its neighbours: comparing lanes costs more in a search.
+# A reduced last axis up to this long is walked, with lanes along its neighbours; comparing lanes costs a search more.
 SHORT_ROW = 8
 SHORT_SEARCH = 32
 

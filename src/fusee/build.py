@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
 
-from fusee.base.errors import VerifyError
+from fusee.base.errors import UnsupportedModel, VerifyError
 from fusee.base.given import given_sizes
 from fusee.base.target import CpuTarget, detect_cpu
 from fusee.base.types import Array
@@ -33,7 +33,7 @@ from fusee.planner.plan import Planned, Planner
 from fusee.planner.select import accepts
 from fusee.planner.unfuse import unfuse
 from fusee.runtime.engine import Engine
-from fusee.verification.blame import Blame, find_blame
+from fusee.verification.blame import Blame, blame_step, find_blame
 from fusee.verification.certificate import certificate, compare_all
 from fusee.verification.compare import Difference
 from fusee.verification.samples import Sample, given_sample, make_samples
@@ -168,9 +168,10 @@ class _Attempts:
             artifact = self._assemble(planned)
             self.clock.begin("verify")
             differences = self._judge(artifact)
-            if all(d.is_equal for found in differences for d in found):
+            fault = self._fault(optimised, records, differences)
+            if fault is None:
                 return self._finish(artifact, optimised, records, differences)
-            self._exclude(optimised, records, differences)
+            self.excluded.append(replace(fault, kernel=self._kernel_of(fault)))
         raise VerifyError(f"{self.graph.name}: still wrong after leaving out {_listed(self.excluded)}; not saved")
 
     def passes(self) -> tuple[Pass, ...]:
@@ -190,9 +191,15 @@ class _Attempts:
         return self.samples[0].feeds if self.samples else None
 
     def _plan(self, graph: Graph) -> Planned:
-        if self.excluded:
-            graph = unfuse(graph, lambda node: self._accepts(node.op, node.operands))
-        return Planner(CPU, self.target, self._is_banned).plan(graph)
+        planner = Planner(CPU, self.target, self._is_banned)
+        if not self.excluded:
+            return planner.plan(graph)
+        try:
+            return planner.plan(unfuse(graph, lambda node: self._accepts(node.op, node.operands)))
+        except UnsupportedModel as err:
+            raise VerifyError(
+                f"{self.graph.name}: wrong are {_listed(self.excluded)}; no other kernel computes it; not saved"
+            ) from err
 
     def _assemble(self, planned: Planned) -> Artifact:
         book = planned.book
@@ -214,20 +221,29 @@ class _Attempts:
         with Engine(self._assemble(self._plan(graph))) as engine:
             return engine.run(feeds)
 
-    def _exclude(
+    def _fault(
         self, graph: Graph, records: Sequence[PassRecord], differences: Sequence[Sequence[Difference]]
-    ) -> None:
-        """Find what made the engine wrong and leave it out from now on. Raises VerifyError when nothing stands out."""
-        sample, wrong = next(
-            (s, d) for s, found in zip(self.samples, differences, strict=True) for d in found if not d.is_equal
+    ) -> Blame | None:
+        """What made the engine wrong; None when it is right. Where only noise excuses it, every step must be right.
+
+        Raises VerifyError when it is wrong and nothing stands out.
+        """
+        for sample, found in zip(self.samples, differences, strict=True):
+            wrong = [d for d in found if not d.is_equal]
+            blame = None
+            if wrong:
+                blame = self.blame(graph, records, sample) or self._nothing_found(wrong[0], sample)
+            elif any(d.noise for d in found):
+                blame = blame_step(graph, sample.feeds, self._run_graph)
+            if blame is not None:
+                return blame
+        return None
+
+    def _nothing_found(self, wrong: Difference, sample: Sample) -> NoReturn:
+        raise VerifyError(
+            f"{self.graph.name}: {wrong} at {sample.sizes()}, though every pass and every step alone is right; "
+            "not saved. Please report it with FUSEE_DUMP's folder"
         )
-        blame = self.blame(graph, records, sample)
-        if blame is None:
-            raise VerifyError(
-                f"{self.graph.name}: {wrong} at {sample.sizes()}, though every pass and every step alone is right; "
-                "not saved. Please report it with FUSEE_DUMP's folder"
-            )
-        self.excluded.append(replace(blame, kernel=self._kernel_of(blame)))
 
     def blame(self, graph: Graph, records: Sequence[PassRecord], sample: Sample) -> Blame | None:
         """The pass or step that is wrong on this sample."""
@@ -267,4 +283,4 @@ def _versions() -> dict[str, str]:
 
 
 def _listed(excluded: Sequence[Blame]) -> str:
-    return "; ".join(map(str, excluded)) or "nothing"
+    return "; ".join(f"{b.kernel} in {b}" if b.kernel else str(b) for b in excluded) or "nothing"

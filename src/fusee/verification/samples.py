@@ -46,7 +46,6 @@ def make_samples(
     """
     samples: list[Sample] = []
     failure: FuseeError | None = None
-    check_shapes(graph, shapes or {})
     for attempt, sizes in enumerate(_assignments(graph, shapes or {})):
         try:
             samples.append(_sample(graph, random_feeds(graph, sizes, seed + attempt), seed + attempt))
@@ -72,15 +71,6 @@ def _sample(graph: Graph, feeds: dict[str, Array], seed: int) -> Sample:
         raise RequestError(
             f"{graph.name} does not run on inputs of sizes {given}: {err}; give sizes or inputs that suit it"
         ) from err
-
-
-def check_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """The given shapes are those of inputs. Raises RequestError."""
-    types = {input_op(v).name: v.type for v in graph.inputs}
-    for name, shape in shapes.items():
-        if name not in types or types[name].rank != len(shape):
-            listed = ", ".join(f"{n}: {t}" for n, t in types.items())
-            raise RequestError(f"shape {list(shape)} is given for {name!r}; the inputs of {graph.name} are {listed}")
 
 
 def _assignments(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:

@@ -66,7 +66,7 @@ class Trace:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """trtexec's percentile: the sorted values' element ``n - 1 - int((1 - p / 100) * n)``, at least 0, in f32 as there."""
+    """trtexec's percentile: the sorted values' element ``n - 1 - int((1 - p / 100) * n)``, 0 at least, in f32."""
     ordered = sorted(values)
     excluded = int((1 - np.float32(percent) / np.float32(100)) * np.float32(len(ordered)))
     return ordered[max(len(ordered) - 1 - excluded, 0)]

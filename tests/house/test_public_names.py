@@ -1,0 +1,33 @@
+"""The public names: none comes or goes unnoticed, and each works however else the package was imported."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import fusee
+
+PUBLIC = ("BuildOptions", "CpuTarget", "Engine", "FuseeError", "Session", "build", "load")
+ROOMS = {"base", "build", "cli", "engine", "ir", "kernels", "onnx", "ops", "passes", "peers", "planner", "runtime"}
+ROOMS |= {"verification", "annotations", "Any", "TYPE_CHECKING"}
+
+
+def test_public_names():
+    assert sorted(fusee.__all__) == sorted(PUBLIC)
+    assert {n for n in vars(fusee) if not n.startswith("_")} <= {*PUBLIC, *ROOMS}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_is_there_and_documented(name: str):
+    assert getattr(fusee, name).__doc__
+
+
+def test_build_can_be_called_after_its_module_was_imported():
+    importlib.import_module("fusee.build")
+    assert callable(fusee.build)
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match=r"module 'fusee' has no attribute 'compile'"):
+        _ = fusee.compile  # pyright: ignore

@@ -35,7 +35,7 @@ from fusee.peers.statistics import geometric_mean
 from kernels.run_kernel import Job, Loaded, Memory, Place, emit, load
 
 RNG = np.random.default_rng(0)
-QUANTILE = 0.2  # of all times of a layer: low, because other work on the machine only ever adds
+QUANTILE = 0.05  # of all times of a layer: low, because other work on the machine only ever adds
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ from fusee.ops.linear import Conv
 
 _GAIN = 0.85  # of the direct kernel's estimate: what the transforms must stay below to be worth their rounding
 _MIN_CHANNELS = 8
-_FORWARD_CLOCKS, _BACK_CLOCKS = 160.0, 150.0  # per tile and vector of channels
+_FORWARD_CLOCKS, _BACK_CLOCKS = 300.0, 180.0  # per tile and vector of channels
 _L3_BYTES_PER_CLOCK = 16.0
 _CLOCKS_PER_US = 3800.0
 _MEMORY_BYTES_PER_CLOCK = 8.0  # of weights read cold, as far as the products do not hide it
@@ -151,7 +151,7 @@ def _cost_us(found: ConvShape, tactic: WinogradTactic, target: CpuTarget) -> flo
     planes = PRODUCTS * tiles * 4 * (c + vectors * lanes)
     step = max(split.largest / 2, target.vector_bytes / _L3_BYTES_PER_CLOCK, 4.0 / tactic.vectors)
     products = PRODUCTS * c * vectors * split.count * step
-    spilled = 2 * planes / _L3_BYTES_PER_CLOCK if planes > 0.7 * target.l2_bytes else 0.0
+    spilled = planes / _L3_BYTES_PER_CLOCK if planes > 0.8 * target.l2_bytes else 0.0
     forward, back = tiles * -(-c // lanes) * _FORWARD_CLOCKS, tiles * vectors * _BACK_CLOCKS
     groups = -(-o // (tactic.panels * tactic.vectors * lanes))
     units = n * groups * -(-down // tactic.tile_rows) * -(-across // tactic.tile_columns)

@@ -27,8 +27,10 @@ def filter_transform() -> Array:
 def pack_transformed(weights: Array, width: int, lanes: int) -> Array:
     """[O, C, 3, 3] -> 36 planes of panels [C, width] of ``G g G^T``."""
     g = filter_transform()
-    planes = np.einsum("ai,ocij,bj->abco", g, weights.astype(np.float64), g, optimize=True).astype(np.float32)
-    return np.concatenate([pack_panels(plane, width, lanes) for plane in planes.reshape(PRODUCTS, *planes.shape[2:])])
+    made, taken = weights.shape[:2]
+    taps = weights.transpose(2, 3, 1, 0).reshape(9, taken * made).astype(np.float64)
+    planes = (np.kron(g, g) @ taps).astype(np.float32).reshape(PRODUCTS, taken, made)
+    return np.concatenate([pack_panels(plane, width, lanes) for plane in planes])
 
 
 def _scaled(e: Emitter, a: Ssa, factor: float, b: Ssa) -> Ssa:

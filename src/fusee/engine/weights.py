@@ -24,16 +24,16 @@ class Weights:
 def pack_weights(arrays: Iterable[Array]) -> Weights:
     """Lay out arrays, in order; equal bytes share their place."""
     table: list[Weight] = []
-    pieces: dict[str, tuple[int, bytes]] = {}
+    pieces: dict[str, tuple[int, Array]] = {}
     end = 0
     for array in arrays:
-        raw = np.ascontiguousarray(array).tobytes()
-        digest = hashlib.sha256(raw).hexdigest()
+        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        digest = hashlib.sha256(raw.data).hexdigest()
         if digest not in pieces:
             pieces[digest] = (end, raw)
-            end = align(end + len(raw))
-        table.append(Weight(pieces[digest][0], len(raw), digest))
+            end = align(end + raw.size)
+        table.append(Weight(pieces[digest][0], raw.size, digest))
     data = np.zeros(end + PADDING_BYTES if end else 0, np.uint8)
     for start, raw in pieces.values():
-        data[start : start + len(raw)] = np.frombuffer(raw, np.uint8)
+        data[start : start + raw.size] = raw
     return Weights(tuple(table), data)

@@ -20,6 +20,7 @@ _L2_BYTES_PER_CLOCK = 22.0
 _L3_BYTES_PER_CLOCK = 18.0
 _COPY_BYTES_PER_CLOCK = 16.0
 _TILE_CLOCKS = 30.0  # loop set-up and pipeline drain
+_ROW_CLOCKS = 6.0  # per pixel of a tile: its stores go to a line, often a page, of their own
 _UNIT_CLOCKS = 200.0
 _UNIT_US = 4.0  # units shorter than this cost more to hand out than they gain
 _WANTED_UNITS = 24  # enough for a few threads to share evenly
@@ -112,7 +113,7 @@ def _tile(work: Work, tactic: TileTactic, target: CpuTarget, pixels: int, vector
     crowded = work.right_bytes and work.right_bytes % _L1_SETS_BYTES == 0 and pixels > _L1_WAYS
     if crowded:
         step *= 1.25 if pixels < 2 * _L1_WAYS else 4.0
-    return work.length * step + _TILE_CLOCKS + 1.5 * pixels * vectors
+    return work.length * step + _TILE_CLOCKS + _ROW_CLOCKS * pixels + 1.5 * pixels * vectors
 
 
 def _around(work: Work, blocks: Blocks) -> float:

@@ -151,3 +151,27 @@ def test_an_image_fills_an_input(cli: Fusee, tmp_path: Path, words: tuple[str, .
     with np.load("y.npz") as saved:
         channels = saved["y"].max((0, 2, 3))
     np.testing.assert_allclose(channels, [0, 0, 1] if words else [1, 0, 0], atol=1e-6)
+
+
+def test_bench(cli: Fusee, linear_engine: Path):
+    words = ("--iterations", 5, "--duration", 0, "--warmup", 0, "--threads", 1)
+    found = json.loads(cli("bench", linear_engine, *words, "--export-times", "times.json", "--json").out)
+    assert found["queries"] == len(json.loads(Path("times.json").read_text())) == 5
+    assert list(found["latency_ms"])[:4] == ["min", "max", "mean", "median"]
+    assert found["throughput_qps"] > 0
+    assert "5 runs in " in cli("bench", linear_engine, *words).out
+
+
+def test_bench_with_peers_takes_a_model(cli: Fusee, linear_engine: Path, linear_onnx: Path):
+    ended = cli("bench", linear_engine, "--vs", "onnxruntime")
+    message = f"--vs needs the ONNX model that all engines load, not {linear_engine}"
+    assert (ended.code, ended.err) == (2, f"fusee: {message}\n")
+    ended = cli("bench", linear_onnx, "--vs", "tensorflow")
+    assert (ended.code, ended.err) == (2, "fusee: --vs tensorflow: unknown; it takes onnxruntime, openvino\n")
+
+
+@pytest.mark.parametrize("name", ["FUSEE_DEBUG", "FUSEE_CHECK", "FUSEE_MAX_REWRITES"])
+def test_a_switch_that_is_no_number(cli: Fusee, linear_onnx: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv(name, "much")
+    ended = cli("build", linear_onnx, "--quiet")
+    assert (ended.code, ended.err) == (2, f"fusee: the environment has {name}='much'; expected a whole number\n")

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusee.base.errors import RequestError
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -33,12 +35,19 @@ MAX_REWRITES = Switch(
 SWITCHES = (DEBUG, DUMP, CHECK, MAX_REWRITES)
 
 
+def _number(switch: Switch) -> int:
+    text = switch.text() or "0"
+    if not text.isdecimal():
+        raise RequestError(f"the environment has {switch.name}={text!r}; expected a whole number")
+    return int(text)
+
+
 def debug_level() -> int:
-    return int(DEBUG.text() or 0)
+    return _number(DEBUG)
 
 
 def check_level() -> int:
-    return int(CHECK.text() or 0)
+    return _number(CHECK)
 
 
 def dump_folder() -> Path | None:
@@ -46,4 +55,4 @@ def dump_folder() -> Path | None:
 
 
 def max_rewrites() -> int | None:
-    return int(MAX_REWRITES.text()) if MAX_REWRITES.text() else None
+    return _number(MAX_REWRITES) if MAX_REWRITES.text() else None

@@ -28,8 +28,9 @@ def follow(step: re.Match[str], root: Path) -> None:
         path.write_text("".join([*lines, "\n\n", step["code"]]))
         return
     (at,) = [i for i, line in enumerate(lines) if line.startswith(step["mark"])]
+    code = [step["code"]] if step["place"] == "below" else [step["code"], "\n\n"]
     at += step["place"] == "below"
-    path.write_text("".join([*lines[:at], step["code"], *lines[at:]]))
+    path.write_text("".join([*lines[:at], *code, *lines[at:]]))
 
 
 def test_adding_an_op(tmp_path: Path):

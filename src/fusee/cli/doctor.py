@@ -19,7 +19,7 @@ PACKAGES = {
     "onnx": "building from ONNX models",
     "llvmlite": "building for the CPU",
     "typer": "this command line",
-    "pillow": "fusee run --image",
+    "pillow": "images as inputs of fusee run",
     "onnxruntime": "fusee compare, fusee bench --vs onnxruntime",
     "openvino": "fusee bench --vs openvino",
 }

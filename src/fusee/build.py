@@ -16,9 +16,11 @@ import onnx
 
 from fusee.base.errors import UnsupportedModel, VerifyError
 from fusee.base.given import given_sizes
+from fusee.base.switches import check_level
 from fusee.base.target import CpuTarget, detect_cpu
 from fusee.base.types import Array
 from fusee.engine.artifact import Artifact
+from fusee.engine.load import load as load_artifact
 from fusee.engine.weights import pack_weights
 from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, const_array, input_op
 from fusee.ir.passes import Pass, PassRecord, run_pipeline
@@ -32,11 +34,13 @@ from fusee.passes import pipeline
 from fusee.planner.plan import Planned, Planner
 from fusee.planner.select import accepts
 from fusee.planner.unfuse import unfuse
+from fusee.portable import pack_graph, unpack_graph
 from fusee.runtime.engine import Engine
 from fusee.verification.blame import Blame, blame_step, find_blame
 from fusee.verification.certificate import certificate, compare_all
 from fusee.verification.compare import Difference
 from fusee.verification.samples import Sample, given_sample, make_samples
+from fusee.verification.watch import show_sources, show_steps
 
 MAX_ATTEMPTS = 4  # each leaves out one more pass or kernel
 Progress = Callable[[str, float], None]  # stage, share of the build that is done when it begins
@@ -52,7 +56,7 @@ class BuildOptions:
     inputs: tuple[Mapping[str, Array], ...] = ()  # inputs to verify on, instead of random ones
     samples: int = 2  # sets of random inputs that the engine is judged on
     seed: int = 0
-    portable: bool = True  # keep the model's graph and weights in the file, for other machines
+    portable: bool = False  # take the model's graph and weights along, so that other machines can build from the engine
 
 
 @dataclass(frozen=True)
@@ -125,10 +129,17 @@ def build_artifact(
     clock = _Clock(progress)
     with nullcontext(compiler) if compiler else Compiler(options.target or detect_cpu()) as used:
         clock.begin("import")
-        graph = import_model(source)
+        graph = graph_of(source)
         clock.begin("reference")
         samples = _samples(graph, options)
         return _Attempts(graph, samples, used, options, clock).run()
+
+
+def graph_of(source: str | Path | onnx.ModelProto) -> Graph:
+    """The graph of an ONNX model, or of the model that an engine carries."""
+    if isinstance(source, (str, Path)) and Path(source).suffix == ".fusee":
+        return unpack_graph(load_artifact(source, None))
+    return import_model(source)
 
 
 def _samples(graph: Graph, options: BuildOptions) -> list[Sample]:
@@ -142,7 +153,7 @@ def bisect(source: str | Path | onnx.ModelProto, options: BuildOptions | None = 
     """The first pass, else the first step, that computes something else than the reference; None when none does."""
     options = options or BuildOptions()
     with Compiler(options.target or detect_cpu()) as compiler:
-        graph = import_model(source)
+        graph = graph_of(source)
         samples = _samples(graph, options)
         attempts = _Attempts(graph, samples, compiler, options, _Clock(None))
         return attempts.blame(*run_pipeline(graph, attempts.passes()), samples[0])
@@ -165,6 +176,7 @@ class _Attempts:
             self.clock.begin("plan")
             planned = self._plan(optimised)
             self.clock.begin("compile")
+            show_sources(planned.book.texts)
             artifact = self._assemble(planned)
             self.clock.begin("verify")
             differences = self._judge(artifact)
@@ -215,6 +227,8 @@ class _Attempts:
 
     def _judge(self, artifact: Artifact) -> tuple[tuple[Difference, ...], ...]:
         with Engine(artifact) as engine:
+            if self.samples:
+                show_steps(engine, self.samples[0].feeds)
             return compare_all(engine.run, self.graph, self.samples)
 
     def _run_graph(self, graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -233,7 +247,7 @@ class _Attempts:
             blame = None
             if wrong:
                 blame = self.blame(graph, records, sample) or self._nothing_found(wrong[0], sample)
-            elif any(d.noise for d in found):
+            elif any(d.noise for d in found) or check_level() >= 2:
                 blame = blame_step(graph, sample.feeds, self._run_graph)
             if blame is not None:
                 return blame
@@ -271,7 +285,8 @@ class _Attempts:
         self.clock.begin("")
         counts = (len(_computing(self.graph)), len(_computing(graph)))
         report = BuildReport(*counts, records, self.clock.seconds, tuple(self.excluded), record)
-        return Built(replace(artifact, certificate=record), report)
+        text, constants = pack_graph(self.graph) if self.options.portable else ("", b"")
+        return Built(replace(artifact, certificate=record, graph=text, graph_weights=constants), report)
 
 
 def _computing(graph: Graph) -> list[Node]:

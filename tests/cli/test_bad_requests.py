@@ -100,8 +100,9 @@ def test_options_that_do_not_exist(cli: Fusee, linear_onnx: Path, linear_engine:
 
 
 def test_building_an_engine(cli: Fusee, linear_engine: Path):
-    assert refused(cli, "build", linear_engine) == (
-        f"fusee: {linear_engine}: is an engine already; build takes an ONNX model\n"
+    assert refused(cli, "build", linear_engine, "-q") == (
+        "fusee: linear: an engine without its model; build from the ONNX file, "
+        "or build the engine with --portable to take the model along\n"
     )
 
 

@@ -181,9 +181,10 @@ def test_a_damaged_manifest(tmp_path: Path, whole: bytes):
 
 def test_a_machine_that_lacks_features(tmp_path: Path, whole: bytes):
     machine = CpuTarget(frozenset({"avx2"}), 2, model="an older CPU")
-    assert message(written(tmp_path, whole), machine) == (
+    path = written(tmp_path, whole)
+    assert message(path, machine) == (
         "made for a test's CPU; this machine (an older CPU) lacks f16c (conversion between f16 and f32), "
-        "fma (fused multiply-add); build the engine for this machine"
+        f"fma (fused multiply-add); it carries its model: `fusee build {path} -o here.fusee` builds it for this machine"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fusee.base.errors import ModelError, RequestError
+from fusee.base.errors import RequestError
 from fusee.base.target import detect_cpu
 from fusee.build import BuildOptions, BuildReport, build_artifact
 from fusee.cli.arguments import AsJson, Shapes, parse_shapes, sizes_of
@@ -20,21 +20,22 @@ ISA_LEVELS = ("native", "avx2")
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="The ONNX model.")],
+    model: Annotated[Path, typer.Argument(help="The ONNX model, or an engine that carries its model.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The engine file [model's name].fusee.")] = None,
     shapes: Shapes = "",
     isa: Annotated[str, typer.Option(help="native for this machine, or avx2 for any x86-64 with AVX2.")] = "native",
     seed: Annotated[int, typer.Option(help="Seed of the inputs that the engine is judged on.")] = 0,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Take the model along, to build again elsewhere.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Compile a model into an engine for this machine; it is verified, or not saved."""
     if isa not in ISA_LEVELS:
         raise RequestError(f"--isa {isa!r}: expected one of {', '.join(ISA_LEVELS)}")
-    if model.suffix == ".fusee":
-        raise ModelError(f"{model}: is an engine already; build takes an ONNX model")
     target = detect_cpu() if isa == "native" else detect_cpu().with_isa(isa)
-    options = BuildOptions(target, parse_shapes(shapes), seed=seed)
+    options = BuildOptions(target, parse_shapes(shapes), seed=seed, portable=portable)
     path = output or Path(model.name).with_suffix(".fusee")
     if not path.parent.is_dir():
         raise RequestError(f"{path}: its folder does not exist")

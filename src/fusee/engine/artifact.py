@@ -38,15 +38,18 @@ class Artifact:
         return self.plan.name
 
 
-def check_machine(features: frozenset[str], built_for: str, machine: CpuTarget, where: str) -> None:
+def check_machine(
+    features: frozenset[str], built_for: str, machine: CpuTarget, where: str, carries_model: bool = False
+) -> None:
     """The machine has every feature that the code uses. Raises EngineError that lists what it lacks."""
     missing = sorted(machine.lacks(features))
     if not missing:
         return
     listed = ", ".join(f"{name} ({FEATURES.get(name, 'unknown to this Fusee')})" for name in missing)
+    again = f"it carries its model: `fusee build {where} -o here.fusee` builds it for this machine"
     raise EngineError(
         f"{where}: made for {built_for or 'another CPU'}; this machine ({machine.model}) lacks {listed}; "
-        "build the engine for this machine"
+        + (again if carries_model else "build the engine for this machine")
     )
 
 

@@ -57,7 +57,8 @@ def load(path: str | os.PathLike[str], machine: CpuTarget | None) -> Artifact:
     content = _mapped(path, where)
     manifest = read_manifest(content, where)
     if machine is not None:
-        check_machine(manifest.features, manifest.built_for, machine, where)
+        carries_model = manifest.sections["graph"].size_bytes > 0
+        check_machine(manifest.features, manifest.built_for, machine, where, carries_model)
     for section in manifest.sections.values():
         _check_digest(content, section, where)
     return _artifact(content, manifest, where)

@@ -19,6 +19,7 @@ from fusee.ops import elementwise as u
 from fusee.ops.fused import Fused
 from fusee.ops.index import Gather, ScatterElements, TopK
 from fusee.ops.reduce import ArgReduce, Cumulative, LogSoftmax, Normalize, Reduce, Softmax
+from fusee.ops.resize import Resize
 from fusee.ops.shape import Concat, Expand, Pad, Slice, Transpose
 from kernels.run_kernel import emit, load, run_job
 from kernels.tolerances import differences
@@ -188,3 +189,13 @@ def test_positions_among_equals_and_nans(compiler: Compiler, kind: str, axis: in
     ]
     x = np.tile(np.array(rows, np.float32), (9, 8))
     check(compiler, ArgReduce(kind, axis, False, last), (TensorType.of(x),), (x,))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_a_resize_between_strided_tensors(compiler: Compiler, mode: str) -> None:
+    """As it lies when its operand and its result are parts of concatenations."""
+    op = Resize((1, 6, 10, 21), (1.0, 2.0, 2.0, 1.0), mode)
+    x = floats(1, 3, 5, 21)
+    given = Operand(f32(1, 3, 5, 21), strides=(900, 300, 50, 1))
+    result = Operand(f32(1, 6, 10, 21), strides=(9000, 600, 40, 1))
+    check_call(compiler, KernelCall(op, (given,), (result,), compiler.target), (x,), op.compute(x))

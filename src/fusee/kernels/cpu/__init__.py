@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusee.kernels.cpu.conv_transpose import PhasedConvTranspose
 from fusee.kernels.cpu.dense import DENSE_KERNELS
-from fusee.kernels.cpu.indexed import Indexed
+from fusee.kernels.cpu.indexed import Indexed, PlacedResize
 from fusee.kernels.cpu.nest_deform import DEFORM_KERNELS
 from fusee.kernels.cpu.nest_products import NestConv, NestConvTranspose, NestMatMul
 from fusee.kernels.cpu.nest_recurrent import RECURRENT_KERNELS
@@ -49,6 +49,7 @@ KERNELS: tuple[Kernel, ...] = (
     ScatterLines(),
     ScatterSlices(),
     PhasedConvTranspose(),
+    PlacedResize(),
     *NESTS,
     Indexed(),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from fusee.base.dims import Dim
@@ -50,11 +51,16 @@ class Addresses:
     emitter: Emitter
     group: Group
     constants: list[Array] = field(default_factory=list[Array])
+    _tables: dict[Hashable, Array] = field(default_factory=dict[Hashable, Array])
 
     def of(self, value: Value) -> Ssa:
         if isinstance(value.op, Const):
             return self.emitter.constant(self._place(value.op.value))
         return self.emitter.operand(self.group.body.inputs.index(value))
+
+    def table(self, key: Hashable, array: Array) -> Ssa:
+        """The address of an array that an op needs; the same key means the same array."""
+        return self.emitter.constant(self._place(self._tables.setdefault(key, array)))
 
     def _place(self, array: Array) -> int:
         for i, known in enumerate(self.constants):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fusee.ir.graph import Op
-from fusee.kernels.cpu import moves
+from fusee.kernels.cpu import moves, resize
 from fusee.kernels.cpu.coords import Lanes, Spot, linear, store
 from fusee.kernels.cpu.emit import Emitter
 from fusee.kernels.cpu.group import Addresses, Group, group_of, lanes_for
@@ -17,6 +17,7 @@ from fusee.ops import index as ix
 from fusee.ops import shape as sh
 from fusee.ops.elementwise import Elementwise
 from fusee.ops.reduce import Lrn
+from fusee.ops.resize import Resize
 
 READERS: Mapping[type[Op], Read] = {
     sh.Transpose: moves.transpose,
@@ -36,6 +37,7 @@ READERS: Mapping[type[Op], Read] = {
     ix.OneHot: moves.one_hot,
     ix.TensorScatter: moves.tensor_scatter,
     Lrn: moves.lrn,
+    Resize: resize.resize,
 }
 
 
@@ -44,6 +46,8 @@ def unreadable(group: Group) -> str:
     for node in group.nodes:
         if not isinstance(node.op, Elementwise) and type(node.op) not in READERS:
             return f"{type(node.op).__name__} is not computed element by element"
+        if isinstance(node.op, Resize) and (problem := resize.problem(node)):
+            return problem
     return ""
 
 
@@ -74,3 +78,16 @@ class Indexed(Kernel):
 
         walk.emit(e, visit)
         return Code(e.text(), (e.launch(walk.units),), frozenset(e.declarations), tuple(addresses.constants))
+
+
+class PlacedResize(Indexed):
+    """Resize of sizes known at build, to and from any strides; lanes run along the last axis, gathering if need be."""
+
+    op = Resize
+
+    def refuses(self, call: KernelCall) -> str:
+        assert isinstance(call.op, Resize)
+        whole = all(o.is_contiguous for o in (*call.operands, *call.results))
+        if whole and call.op.is_identity(len(call.op.sizes) - 1, call.operands[0].type.shape[-1]):
+            return "rows stay whole: tables by rows are faster"
+        return unreadable(group_of(call))

@@ -22,6 +22,7 @@ from fusee.base.types import Array
 from fusee.engine.artifact import Artifact
 from fusee.engine.load import load as load_artifact
 from fusee.engine.weights import pack_weights
+from fusee.ir.compare import Difference
 from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, const_array, input_op
 from fusee.ir.passes import Pass, PassRecord, run_pipeline
 from fusee.kernels.cpu import CPU
@@ -38,7 +39,6 @@ from fusee.portable import pack_graph, unpack_graph
 from fusee.runtime.engine import Engine
 from fusee.verification.blame import Blame, blame_step, find_blame
 from fusee.verification.certificate import certificate, compare_all
-from fusee.verification.compare import Difference
 from fusee.verification.samples import Sample, given_sample, make_samples
 from fusee.verification.watch import show_sources, show_steps
 

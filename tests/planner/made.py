@@ -12,6 +12,7 @@ from fusee.base.types import Array
 from fusee.engine.artifact import Artifact
 from fusee.engine.weights import pack_weights
 from fusee.ir import reference
+from fusee.ir.compare import compare
 from fusee.ir.graph import Graph, Op, Value, const_array
 from fusee.ir.passes import run_pipeline
 from fusee.kernels.cpu import CPU
@@ -22,7 +23,6 @@ from fusee.passes import pipeline
 from fusee.planner.plan import Planned, Planner
 from fusee.planner.select import accepts
 from fusee.runtime.engine import Engine
-from fusee.verification.compare import compare
 from planner.soundness import problems
 
 

@@ -15,9 +15,9 @@ from fusee.base.types import Array, DType
 from fusee.build import BuildOptions, bisect, build_artifact
 from fusee.cli.arguments import AsJson, Shapes, parse_shapes
 from fusee.cli.output import console, print_json, stages
+from fusee.ir.compare import Difference, compare
 from fusee.onnx.importer import import_model
 from fusee.runtime.engine import Engine
-from fusee.ir.compare import Difference, compare
 from fusee.verification.noise import excused
 from fusee.verification.samples import make_samples
 

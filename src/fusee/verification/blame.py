@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from fusee.base.types import Array, TensorType
 from fusee.ir import reference
+from fusee.ir.compare import Difference, compare, difference
 from fusee.ir.graph import Const, Graph, Input, Node, Op, Value, input_op
 from fusee.ir.passes import PassRecord
 from fusee.ir.text import print_op
 from fusee.ops.fused import Fused
-from fusee.verification.compare import Difference, compare, difference
 from fusee.verification.noise import excused, excused_step
 from fusee.verification.samples import Sample
 

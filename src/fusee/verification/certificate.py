@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fusee.base.types import Array
+from fusee.ir.compare import Difference, compare
 from fusee.ir.graph import Graph
-from fusee.verification.compare import Difference, compare
 from fusee.verification.noise import excused
 from fusee.verification.samples import Sample
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from fusee.base.types import Array, DType
 from fusee.ir import reference
+from fusee.ir.compare import Difference, compare, difference
 from fusee.ir.graph import Graph
-from fusee.verification.compare import Difference, compare, difference
 
 
 def excused(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusee.base.types import Array
-from fusee.verification.compare import compare, difference
+from fusee.ir.compare import compare, difference
 
 
 def f32(*values: float) -> Array:

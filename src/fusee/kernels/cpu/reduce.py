@@ -26,9 +26,10 @@ SHORT_ROW = 8
 SHORT_SEARCH = 32
 
 
-def finished(loops: RowLoops) -> Code:
+def finished(loops: RowLoops, scratch_bytes: Dim = 0) -> Code:
+    """The code of a kernel whose loops are written."""
     e = loops.e
-    launch = e.launch(loops.units)
+    launch = e.launch(loops.units, scratch_bytes)
     return Code(e.text(), (launch,), frozenset(e.declarations), tuple(loops.addresses.constants))
 
 

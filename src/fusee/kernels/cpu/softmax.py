@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from fusee.base.dims import Dim, ceildiv
 from fusee.ir.graph import Op
 from fusee.kernels.cpu.coords import Lanes, Spot
 from fusee.kernels.cpu.lane_types import compute_type
 from fusee.kernels.cpu.math_exp import exp, log, number, square_root
 from fusee.kernels.cpu.reduce import count_lanes, finished
 from fusee.kernels.cpu.rows import RowLoops, Rows, lane_axis, split
-from fusee.kernels.cpu.ssa import Ssa, literal, vector
+from fusee.kernels.cpu.ssa import Ssa, element_of, literal, vector
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.fused import Fused
 from fusee.ops.reduce import LogSoftmax, Normalize, Softmax
 
+LONG_ROW = 1 << 14  # a row of more elements is not kept in scratch: the cache would lose it
 SHORT_ROW = 8  # rows up to this long are walked, with lanes along their neighbours
 Item = Callable[[RowLoops, Spot, Lanes], None]
 
@@ -38,24 +40,47 @@ def _largest(loops: RowLoops, spot: Spot, lanes: Lanes) -> Ssa:
     return loops.combined(e.fmax, top)
 
 
-def _exponentials(loops: RowLoops, spot: Spot, lanes: Lanes, top: Ssa) -> Ssa:
-    """The sum of exp(x - top)."""
+def _exponentials(loops: RowLoops, spot: Spot, lanes: Lanes, top: Ssa, keep: bool = False) -> Ssa:
+    """The sum of exp(x - top); each exponential is kept in scratch if asked for."""
     e = loops.e
 
     def step(at: Spot, here: Lanes, total: Ssa) -> Sequence[Ssa]:
-        return [e.fadd(total, exp(e, e.fsub(loops.operand(at, here), top)))]
+        grown = exp(e, e.fsub(loops.operand(at, here), top))
+        if keep:
+            e.store(grown, _slot(loops, at, grown.type), loops.e.target.vector_bytes)
+        return [e.fadd(total, grown)]
 
     (total,) = loops.fold(spot, lanes, step, [_zero(loops, lanes)])
     return loops.combined(e.fadd, total)
 
 
+def _slot(loops: RowLoops, at: Spot, type: str) -> Ssa:
+    """Where in scratch a vector of the row is kept."""
+    return loops.e.at(loops.e.scratch, element_of(type), at[loops.axis].base)
+
+
+def _kept_bytes(loops: RowLoops) -> Dim:
+    """Scratch for the exponentials of one row; 0 where lanes run along other rows, or the row is long."""
+    size = loops.rows.sizes[loops.axis]
+    single = loops.across and sum(loops.rows.reduced) == 1
+    if not single or (isinstance(size, int) and size > LONG_ROW):
+        return 0
+    itemsize = max(4, loops.rows.anchor.types[0].dtype.itemsize_bytes)
+    return ceildiv(size, loops.width) * (loops.width * itemsize)
+
+
 def _softmax(loops: RowLoops, spot: Spot, lanes: Lanes) -> None:
     e = loops.e
+    keep = _kept_bytes(loops) != 0
     top = _largest(loops, spot, lanes)
-    scale = e.fdiv(number(top, 1), _exponentials(loops, spot, lanes, top))
+    scale = e.fdiv(number(top, 1), _exponentials(loops, spot, lanes, top, keep))
 
     def write(at: Spot, here: Lanes) -> Sequence[Ssa]:
-        loops.put(e.fmul(exp(e, e.fsub(loops.operand(at, here), top)), scale), at, here)
+        if keep:
+            grown = e.load(top.type, _slot(loops, at, top.type), e.target.vector_bytes)
+        else:
+            grown = exp(e, e.fsub(loops.operand(at, here), top))
+        loops.put(e.fmul(grown, scale), at, here)
         return []
 
     loops.fold(spot, lanes, write, [])
@@ -128,7 +153,7 @@ class Row(Kernel):
         assert isinstance(rows, Rows)
         loops = RowLoops(symbol, rows, lane_axis(rows, SHORT_ROW))
         loops.each(lambda spot, lanes: self.item(loops, spot, lanes))
-        return finished(loops)
+        return finished(loops, _kept_bytes(loops) if self.kind is Softmax else 0)
 
 
 ROW_KERNELS: tuple[Kernel, ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import onnx
@@ -29,6 +30,7 @@ def built(model: Path) -> Path:
     made = build_artifact(model, progress=lambda stage, share: say(f"  {share:4.0%}  {stage}"))
     engine = OUT / f"{model.stem}.fusee"
     save(made.artifact, engine)
-    for name, fact in facts(made.artifact, made.report, sizes_of(made.artifact.plan, {}), engine).items():
+    shown = Path(os.path.relpath(engine))
+    for name, fact in facts(made.artifact, made.report, sizes_of(made.artifact.plan, {}), shown).items():
         say(f"  {name:<9} {fact}")
     return engine

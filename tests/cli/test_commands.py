@@ -20,7 +20,7 @@ def test_build_says_what_it_did(cli: Fusee, linear_onnx: Path):
     assert "building linear.onnx: compile (60% done)" in ended.err
     lines = {line.split()[0]: line for line in ended.out.splitlines()}
     assert list(lines) == ["engine", "nodes", "rules", "steps", "kernels", "memory", "build", "verified"]
-    assert "2 in the model" in lines["nodes"]
+    assert "2 as imported" in lines["nodes"]
     assert "against the reference on 2 set(s) of inputs" in lines["verified"]
     assert Path("made.fusee").stat().st_size > 0
 

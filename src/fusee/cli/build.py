@@ -94,7 +94,7 @@ def facts(artifact: Artifact, report: BuildReport, sizes: dict[str, int], path: 
     stage_times = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if name)
     lines = {
         "engine": f"{path} ({mib(path.stat().st_size)})",
-        "nodes": f"{report.nodes_before} in the model, {report.nodes_after} after optimisation",
+        "nodes": f"{report.nodes_before} as imported, {report.nodes_after} after optimisation",
         "rules": fired or "none fired",
         "steps": native,
         "kernels": kernels,

@@ -18,6 +18,7 @@ from fusee.ops import binary as b
 from fusee.ops import elementwise as u
 from fusee.ops.fused import Fused
 from fusee.ops.index import Gather, ScatterElements, TopK
+from fusee.ops.pool import Pool
 from fusee.ops.reduce import ArgReduce, Cumulative, LogSoftmax, Normalize, Reduce, Softmax
 from fusee.ops.resize import Resize
 from fusee.ops.shape import Concat, Expand, Pad, Slice, Transpose
@@ -199,3 +200,11 @@ def test_a_resize_between_strided_tensors(compiler: Compiler, mode: str) -> None
     given = Operand(f32(1, 3, 5, 21), strides=(900, 300, 50, 1))
     result = Operand(f32(1, 6, 10, 21), strides=(9000, 600, 40, 1))
     check_call(compiler, KernelCall(op, (given,), (result,), compiler.target), (x,), op.compute(x))
+
+
+def test_a_pool_of_bytes_cast_to_floats(compiler: Compiler) -> None:
+    def body(x: Value) -> Value:
+        return u.Cast(F32)(Pool("max", (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), layout="NHWC")(x))
+
+    x = RNG.integers(0, 256, (1, 12, 12, 24)).astype(np.uint8)
+    check(compiler, group(body, TensorType.of(x)), (TensorType.of(x),), (x,))

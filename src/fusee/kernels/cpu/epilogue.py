@@ -158,10 +158,12 @@ class Epilogue:
         def pixel(y: Index, x: Index) -> None:
             row = e.add(e.mul(y, spot.width), x)
             sums = e.offset(self.spill, e.mul(row, columns.vectors * width))
-            for j in range(columns.vectors):
-                values = [near.load(e, near.pixel(e, y, x), j, columns) for near in leaves]
-                taken = e.load(vector("float", e.lanes_for("float")), e.offset(sums, j * width), width)
-                for near, value in zip(results, emit_body(e, self.rest, taken, *values), strict=True):
+            type, vectors = accumulators[0].type, range(columns.vectors)
+            taken = [e.load(type, e.offset(sums, j * width), width) for j in vectors]
+            values = [[near.load(e, near.pixel(e, y, x), j, columns) for near in leaves] for j in vectors]
+            finished = [emit_body(e, self.rest, taken[j], *values[j]) for j in vectors]
+            for j, outputs in enumerate(finished):
+                for near, value in zip(results, outputs, strict=True):
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 
         def row(y: Index) -> None:

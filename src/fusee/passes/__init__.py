@@ -12,6 +12,7 @@ from fusee.passes.branches import BRANCHES
 from fusee.passes.constants import fold_constants, fold_weights
 from fusee.passes.cse import share
 from fusee.passes.fuse import Accepts, fuse_pass
+from fusee.passes.horizontal import join
 from fusee.passes.identities import IDENTITIES, transpose_of_ones
 from fusee.passes.integers import integer_pass
 from fusee.passes.layout import TO_CHANNELS_LAST
@@ -49,6 +50,8 @@ PREPARING: tuple[Pass, ...] = (
     # Nothing can use a quantised weight as it is from here on.
     Pass("weights", fold_weights),
     Pass("share-again", share),
+    # Equal operands are one value, weights are constants, and no rule has to see through the slices that this makes.
+    Pass("join", join),
 )
 
 

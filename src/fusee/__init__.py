@@ -30,6 +30,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fusee' has no attribute {name!r}")
     import importlib
 
-    compiler = importlib.import_module("fusee.build")
-    globals().update(build=compiler.build, BuildOptions=compiler.BuildOptions)
+    compiler = importlib.import_module("fusee.build")  # which Python binds to `build` here: a module that can be called
+    globals()["BuildOptions"] = compiler.BuildOptions
     return globals()[name]

@@ -24,9 +24,13 @@ def test_each_is_there_and_documented(name: str):
     assert getattr(fusee, name).__doc__
 
 
-def test_build_can_be_called_after_its_module_was_imported():
-    importlib.import_module("fusee.build")
+def test_build_is_one_thing_that_can_be_called_and_imported_from():
+    """Whatever was imported or used first."""
+    first = fusee.build
+    assert first is importlib.import_module("fusee.build")
+    assert fusee.BuildOptions is first.BuildOptions  # pyright: ignore
     assert callable(fusee.build)
+    assert fusee.build is first
 
 
 def test_an_unknown_name():

@@ -29,6 +29,7 @@ from fusee.engine.plan import (
 )
 
 T = TypeVar("T")
+OnHost = tuple[dict[str, Any], tuple[TensorRef, ...], tuple[TensorRef, ...], tuple[str, ...], str, tuple[str, ...]]
 MAX_TEXT = 10_000  # characters of one size or type
 MAX_NESTING = 50  # plans within plans
 _SPACES = {code: space for space, code in SPACE_CODES.items()}
@@ -189,15 +190,20 @@ class _PlanBody:
             dim(fields.get("traffic_bytes"), where),
         )
 
-    def _host_step(self, fields: dict[str, Any], where: str) -> HostStep:
-        return HostStep(
-            _text(fields.get("function"), where),
+    def _on_host(self, fields: dict[str, Any], where: str) -> OnHost:
+        return (
             _object(fields.get("attributes"), where),
             self._tensors(fields.get("operands"), where),
             self._tensors(fields.get("results"), where),
             _texts(fields.get("loc"), where),
             _text(fields.get("op"), where),
             _texts(fields.get("defines"), where),
+        )
+
+    def _host_step(self, fields: dict[str, Any], where: str) -> HostStep:
+        return HostStep(
+            _text(fields.get("function"), where),
+            *self._on_host(fields, where),
             _texts(fields.get("elements"), where),
         )
 
@@ -206,12 +212,7 @@ class _PlanBody:
         return CallStep(
             _text(fields.get("kind"), where),
             tuple(self._reader.plan(p, f"{where}.plans[{i}]", self._depth + 1) for i, p in enumerate(plans)),
-            _object(fields.get("attributes"), where),
-            self._tensors(fields.get("operands"), where),
-            self._tensors(fields.get("results"), where),
-            _texts(fields.get("loc"), where),
-            _text(fields.get("op"), where),
-            _texts(fields.get("defines"), where),
+            *self._on_host(fields, where),
         )
 
 

@@ -156,16 +156,22 @@ def _kernel_step(step: KernelStep) -> Json:
     }
 
 
-def _host_step(step: HostStep) -> Json:
+def _on_host(step: HostStep | CallStep) -> Json:
     return {
-        "step": "host",
-        "function": step.function,
         "attributes": step.attributes,
         "operands": [_tensor(t) for t in step.operands],
         "results": [_tensor(t) for t in step.results],
         "loc": list(step.loc),
         "op": step.op,
         "defines": list(step.defines),
+    }
+
+
+def _host_step(step: HostStep) -> Json:
+    return {
+        "step": "host",
+        "function": step.function,
+        **_on_host(step),
         "elements": list(step.elements),
     }
 
@@ -175,10 +181,5 @@ def _call_step(step: CallStep) -> Json:
         "step": "call",
         "kind": step.kind,
         "plans": [encode_plan(p) for p in step.plans],
-        "attributes": step.attributes,
-        "operands": [_tensor(t) for t in step.operands],
-        "results": [_tensor(t) for t in step.results],
-        "loc": list(step.loc),
-        "op": step.op,
-        "defines": list(step.defines),
+        **_on_host(step),
     }

@@ -26,7 +26,8 @@ def _mean(x: Array, axes: Axes) -> Array:
     total, count = _sum(x, axes), _count(x, axes)
     if x.dtype.kind == "f":
         return total / count
-    return np.sign(total) * (np.abs(total) // max(count, 1))
+    size = np.abs(total).astype(np.int64 if x.dtype.kind == "i" else np.uint64)
+    return np.sign(total) * (size // size.dtype.type(max(count, 1)))
 
 
 def _count(x: Array, axes: Axes) -> int:

@@ -208,3 +208,9 @@ def test_a_pool_of_bytes_cast_to_floats(compiler: Compiler) -> None:
 
     x = RNG.integers(0, 256, (1, 12, 12, 24)).astype(np.uint8)
     check(compiler, group(body, TensorType.of(x)), (TensorType.of(x),), (x,))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test_a_mean_of_more_integers_than_their_type_can_count(compiler: Compiler, kind: type) -> None:
+    x = RNG.integers(0, 100, (3, 512)).astype(kind)
+    check(compiler, Reduce("mean", (1,), False), (TensorType.of(x),), (x,))

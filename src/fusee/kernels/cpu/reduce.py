@@ -13,7 +13,7 @@ from fusee.base.types import BOOL, DType
 from fusee.ir.graph import Op
 from fusee.kernels.cpu.coords import Coord, Lanes, Spot, positions
 from fusee.kernels.cpu.emit import Emitter
-from fusee.kernels.cpu.lane_types import compute_type
+from fusee.kernels.cpu.lane_types import compute_type, resized
 from fusee.kernels.cpu.math_exp import absolute, exp, log, number, square_root
 from fusee.kernels.cpu.rows import RowLoops, Rows, lane_axis, split
 from fusee.kernels.cpu.ssa import Ssa, element_of, is_float, literal, mangled, vector
@@ -159,10 +159,9 @@ class _Reducer:
         count = e.dim(self.rows.count)
         if is_float(total.type):
             return e.fdiv(total, count_lanes(e, self.rows.count, total.type))
-        by = e.i64(e.max(count, 1))
-        element = element_of(total.type)
-        by = by if element == "i64" else e.assign(element, f"trunc {by.typed} to {element}")
-        return e.op("sdiv" if self.dtype.is_signed else "udiv", total, e.splat(by, total.lanes))
+        signed, by = self.dtype.is_signed, e.splat(e.i64(e.max(count, 1)), total.lanes)
+        wide = resized(e, total, "i64", signed)  # the count itself may not fit the element type
+        return resized(e, e.op("sdiv" if signed else "udiv", wide, by), element_of(total.type), signed)
 
 
 def count_lanes(e: Emitter, count: Dim, type: str) -> Ssa:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+import fusee
 from fusee.base.types import Array
 from fusee.ir.rewrite import Report
 from fusee.passes.horizontal import join, why_not
@@ -137,3 +139,23 @@ def test_the_estimate_declines(widths: list[int], depth: int, reason: str) -> No
 @pytest.mark.parametrize(("widths", "depth"), [([4, 1], 128), ([8, 4, 20], 64), ([4, 1, 768], 128)])
 def test_the_estimate_accepts(widths: list[int], depth: int) -> None:
     assert why_not(widths, depth) == ""
+
+
+def test_an_engine_computes_joined_heads() -> None:
+    """The heads of a detector: 4 and 1 channels of a 3x3 feature map, one with an activation."""
+    known = weights(a=(4, 128, 1, 1), b=(1, 128, 1, 1))
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["boxes"]),
+        helper.make_node("Conv", ["x", "b"], ["scores"]),
+        helper.make_node("Sigmoid", ["scores"], ["sure"]),
+        helper.make_node("Concat", ["boxes", "sure"], ["y"], axis=1),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 128, 3, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    constants = [numpy_helper.from_array(v, k) for k, v in known.items()]
+    graph = helper.make_graph(nodes, "heads", [x], [y], constants)
+    fed = RNG.standard_normal((2, 128, 3, 3)).astype(np.float32)
+    with fusee.build(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)) as engine:
+        found = engine.run({"x": fed})["y"]
+    boxes, scores = (np.einsum("nchw,oc->nohw", fed, known[k][:, :, 0, 0]) for k in "ab")
+    np.testing.assert_allclose(found, np.concatenate([boxes, 1 / (1 + np.exp(-scores))], 1), rtol=1e-4, atol=1e-4)

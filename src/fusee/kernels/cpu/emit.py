@@ -41,6 +41,8 @@ class Emitter:
         self._pointers: dict[Pointer, Ssa] = {}
         self._scalars: dict[Dim, Ssa] = {}
         self._tables: dict[str, Ssa] = {}
+        self._inner: list[Emitter] = []
+        self._linkage = ""
         self._lines: list[str] = ["start:"]
         self._block = "start"
         self._count = 0
@@ -81,8 +83,22 @@ class Emitter:
         for slot, name in enumerate((*self._pointers.values(), *self._scalars.values())):
             entry.append(f"  {name}.at = getelementptr i8, ptr %args, i64 {8 * slot}")
             entry.append(f"  {name} = load {name.type}, ptr {name}.at, align 8")
-        head = f"define void @{self.symbol}(ptr %args, i64 %lo, i64 %hi, ptr %scratch) #0 {{"
-        return "\n".join([*self._tables, head, *entry, "  br label %start", *self._lines, "  ret void", "}", ""])
+        head = f"define {self._linkage}void @{self.symbol}(ptr %args, i64 %lo, i64 %hi, ptr %scratch) #0 {{"
+        return "\n".join(
+            [*self._tables, head, *entry, "  br label %start", *self._lines, "  ret void", "}", ""]
+            + [function.text() for function in self._inner]
+        )
+
+    def inner(self) -> Emitter:
+        """Another function of the same form, to be entered from this one: what it needs registers for stays in it."""
+        function = Emitter(f"{self.symbol}.inner{len(self._inner)}", self.target)
+        function.declarations, function._linkage = self.declarations, "internal "
+        self._inner.append(function)
+        return function
+
+    def enter(self, function: Emitter, args: Ssa, lo: Index, hi: Index, scratch: Ssa) -> None:
+        """Call an inner function; ``args`` points to its words, in the order that its ``launch`` tells."""
+        self.raw(f"call void @{function.symbol}(ptr {args}, i64 {lo}, i64 {hi}, ptr {scratch})")
 
     def table(self, element: str, numbers: Sequence[float]) -> Ssa:
         """The address of a read-only array in the code image."""

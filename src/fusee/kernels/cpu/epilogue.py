@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fusee.base.dims import Dim
@@ -18,7 +18,8 @@ from fusee.kernels.kernel import Operand
 from fusee.ops.binary import Add, Max, Min, Mul, Sub, Where
 from fusee.ops.elementwise import Abs, HardSigmoid, HardSwish, LeakyRelu, Neg, Relu
 
-SPILL_BYTES = 2048  # what one tile's accumulators take: 32 registers of 64 bytes
+SPILL_BYTES = 4096  # what one tile's accumulators take (32 registers of 64 bytes), and as much for addresses
+_WORDS_AT = 2048  # where the addresses are
 _INLINE_COST = 6  # a dearer epilogue is emitted once, in a loop over the tile's pixels, to keep the code small
 _CHEAP = (Add, Sub, Mul, Max, Min, Neg, Abs, Relu, LeakyRelu, HardSwish, HardSigmoid, Where)  # about one instruction
 _DEAR_COST = 8  # of any other op
@@ -100,6 +101,7 @@ class Epilogue:
     leaves: tuple[Lying, ...]
     results: tuple[Lying, ...]
     spill: Ssa  # scratch of this thread for one tile
+    loops: dict[tuple[int, tuple[Ssa | None, ...]], Emitter]  # functions that finish spilled tiles, by width and masks
 
     def from_channel(self, e: Emitter, first: Index) -> Epilogue:
         """The same for the channels from ``first`` on."""
@@ -152,24 +154,54 @@ class Epilogue:
         width = e.target.vector_bytes
         for k, value in enumerate(accumulators):
             e.store(value, e.offset(self.spill, k * width), width)
-        leaves = [_Near.of(e, t, spot, columns) for t in self.leaves]
-        results = [_Near.of(e, t, spot, columns) for t in self.results]
+        tensors = [_Near.of(e, t, spot, columns) for t in (*self.leaves, *self.results)]
+        if any(mask is not None and mask.text.startswith("%") for mask in columns.masks):
+            self._loop(e, tensors, spot.width, columns, self.spill, extent)
+            return
+        key = (spot.width, columns.masks)
+        if key not in self.loops:
+            self.loops[key] = self._function(e, spot.width, columns)
+        self._enter(e, self.loops[key], tensors, extent)
+
+    def _function(self, e: Emitter, width: int, columns: Columns) -> Emitter:
+        """A function of its own, so that constants of the loop do not take registers from the tile's reduction."""
+        inner = e.inner()
+        tensors = [_Near(t, inner.temp(i)) for i, t in enumerate((*self.leaves, *self.results))]
+        self._loop(inner, tensors, width, columns, inner.scratch, (inner.lo, inner.hi))
+        return inner
+
+    def _enter(self, e: Emitter, function: Emitter, tensors: Sequence[_Near], extent: tuple[Index, Index]) -> None:
+        words = e.offset(self.spill, _WORDS_AT)
+        sizes = [e.i64(e.dim(d)) for d in function.launch(0).scalars]
+        for slot, word in enumerate((*[t.start for t in tensors], *sizes)):
+            e.store(word, e.offset(words, 8 * slot))
+        e.enter(function, words, *extent, self.spill)
+
+    def _loop(
+        self,
+        e: Emitter,
+        tensors: Sequence[_Near],
+        row: int,
+        columns: Columns,
+        spill: Ssa,
+        extent: tuple[Index, Index],
+    ) -> None:
+        """Finish a spilled tile whose rows are that many pixels long, as far as ``extent``."""
+        leaves, results = tensors[: len(self.leaves)], tensors[len(self.leaves) :]
+        type, width, vectors = vector("float", e.lanes_for("float")), e.target.vector_bytes, range(columns.vectors)
 
         def pixel(y: Index, x: Index) -> None:
-            row = e.add(e.mul(y, spot.width), x)
-            sums = e.offset(self.spill, e.mul(row, columns.vectors * width))
-            type, vectors = accumulators[0].type, range(columns.vectors)
-            taken = [e.load(type, e.offset(sums, j * width), width) for j in vectors]
-            values = [[near.load(e, near.pixel(e, y, x), j, columns) for near in leaves] for j in vectors]
-            finished = [emit_body(e, self.rest, taken[j], *values[j]) for j in vectors]
-            for j, outputs in enumerate(finished):
-                for near, value in zip(results, outputs, strict=True):
+            sums = e.offset(spill, e.mul(e.add(e.mul(y, row), x), columns.vectors * width))
+            for j in vectors:
+                values = [near.load(e, near.pixel(e, y, x), j, columns) for near in leaves]
+                taken = e.load(type, e.offset(sums, j * width), width)
+                for near, value in zip(results, emit_body(e, self.rest, taken, *values), strict=True):
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 
-        def row(y: Index) -> None:
-            e.loop(0, extent[1], 1, lambda x: pixel(y, x))
+        e.loop(0, extent[0], 1, lambda y: self._pixels(e, extent[1], lambda x: pixel(y, x)))
 
-        e.loop(0, extent[0], 1, row)
+    def _pixels(self, e: Emitter, count: Index, body: Callable[[Index], None]) -> None:
+        e.loop(0, count, 1, body)
 
 
 def attach(e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], constants: list[Array]) -> Epilogue:
@@ -181,7 +213,7 @@ def attach(e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], c
         Lying(address, tensor.type.dtype, row, _channel_step(tensor, rank))
         for address, row, tensor in zip(addresses, steps, tensors_of(group), strict=True)
     ]
-    return Epilogue(group.rest, tuple(lying[:leaves]), tuple(lying[leaves:]), e.scratch)
+    return Epilogue(group.rest, tuple(lying[:leaves]), tuple(lying[leaves:]), e.scratch, {})
 
 
 def _address_of(e: Emitter, leaf: Source, constants: list[Array]) -> Ssa:

@@ -19,6 +19,7 @@ from fusee.kernels.cpu.epilogue import (
     Epilogue,
     Spot,
     attach,
+    enter_inner,
     lying_problem,
     pixel_steps,
     tensors_of,
@@ -125,13 +126,14 @@ class _Job:
     blocks: Blocks
     epilogue: Epilogue
     constants: list[Array]
+    softmax: Emitter
 
     @staticmethod
     def of(e: Emitter, plan: _Plan, tactic: TileTactic) -> _Job:
         constants: list[Array] = []
         blocks = Blocks((1, 1, plan.space.sizes[2]), plan.width, e.lanes_for("float"), tactic)
         epilogue = attach(e, plan.group, plan.space.steps[_FIRST_LEAF:], constants)
-        return _Job(e, plan, blocks, epilogue, constants)
+        return _Job(e, plan, blocks, epilogue, constants, _softmax_function(e, plan.keys, blocks.panel_width))
 
     @property
     def panel_width(self) -> int:
@@ -140,7 +142,7 @@ class _Job:
     @property
     def score_bytes(self) -> Dim:
         """From one row of scores to the next: whole panels."""
-        return ceildiv(self.plan.keys, self.panel_width) * (self.panel_width * 4)
+        return _score_bytes(self.plan.keys, self.panel_width)
 
     @property
     def key_bytes(self) -> Dim:
@@ -219,7 +221,7 @@ class _Rows:
         over_columns(e, keys, vectors, (0, keys), lambda c: self._score(spot, c, queries))
         row_bytes = e.dim(job.score_bytes)
         sums = e.offset(self.scores, e.mul(row_bytes, job.blocks.tactic.pixels))
-        e.loop(0, spot.width, 1, lambda r: self._softmax(r, seen, e.offset(self.scores, e.mul(r, row_bytes)), sums))
+        enter_inner(e, job.softmax, e.scratch, [self.scores, sums], (spot.width, seen))
         mixed = [_near(e, self.scores, e.mul(row_bytes, i)) for i in range(spot.width)]
         over_columns(e, width, vectors, (0, width), lambda c: self._mix(spot, c, mixed, sums))
 
@@ -278,31 +280,6 @@ class _Rows:
         type = vector(element, count)
         return e.load(type, at) if lanes is None else e.load_masked(type, at, lanes)
 
-    def _softmax(self, row: Index, seen: Index, at: Ssa, sums: Ssa) -> None:
-        """One row of scores: subtract the largest, exponentials in place, and one over their sum."""
-        e, lanes = self.e, self.job.blocks.lanes
-        type = vector("float", lanes)
-        lowest = literal(type, -inf)
-
-        def take(i: Index) -> Ssa:
-            value, left = e.load(type, e.at(at, "float", i), e.target.vector_bytes), e.sub(seen, i)
-            return e.select(e.first_lanes(left, lanes), value, lowest)
-
-        (largest,) = e.loop(0, seen, lanes, lambda i, m: (e.fmax(take(i), m),), (lowest,))
-        top = e.reduce(e.fmax, largest)
-        top = e.select(e.fcmp("oeq", top, literal("float", -inf)), literal("float", 0.0), top)
-        shift = e.splat(top, lanes)
-
-        def raise_power(i: Index, total: Ssa) -> Sequence[Ssa]:
-            power = exp(e, e.fsub(take(i), shift))
-            e.store(power, e.at(at, "float", i), e.target.vector_bytes)
-            return (e.fadd(total, power),)
-
-        (total,) = e.loop(0, seen, lanes, raise_power, (literal(type, 0.0),))
-        whole = e.reduce(e.fadd, total)
-        whole = e.select(e.fcmp("oeq", whole, literal("float", 0.0)), literal("float", 1.0), whole)
-        e.store(e.fdiv(literal("float", 1.0), whole), e.at(sums, "float", row))
-
     def _mix(self, spot: Spot, columns: Columns, rows: Sequence[Ssa | tuple[Ssa, int]], sums: Ssa) -> None:
         """The values weighted by the exponentials, divided by their sum, through the epilogue."""
         e, lanes = self.e, self.job.blocks.lanes
@@ -323,6 +300,46 @@ class _Rows:
     ) -> tuple[Ssa, ...]:
         seen = self._seen(spot)
         return accumulate(self.e, Taps(1, 0, 1, 0, seen), rows, weights, start, vectors)
+
+
+def _score_bytes(keys: Dim, panel_width: int) -> Dim:
+    """From one row of scores to the next: whole panels."""
+    return ceildiv(keys, panel_width) * (panel_width * 4)
+
+
+def _softmax_function(e: Emitter, keys: Dim, panel_width: int) -> Emitter:
+    """Softmax of ``lo`` rows of ``hi`` scores, in a function of its own: its constants would crowd the tiles."""
+    inner = e.inner()
+    scores, sums = inner.temp(0), inner.temp(1)
+    row_bytes = inner.dim(_score_bytes(keys, panel_width))
+    inner.loop(0, inner.lo, 1, lambda r: _softmax(inner, r, inner.offset(scores, inner.mul(r, row_bytes)), sums))
+    return inner
+
+
+def _softmax(e: Emitter, row: Index, at: Ssa, sums: Ssa) -> None:
+    """One row of scores: subtract the largest, exponentials in place, and one over their sum."""
+    seen, lanes = e.hi, e.lanes_for("float")
+    type = vector("float", lanes)
+    lowest = literal(type, -inf)
+
+    def take(i: Index) -> Ssa:
+        value, left = e.load(type, e.at(at, "float", i), e.target.vector_bytes), e.sub(seen, i)
+        return e.select(e.first_lanes(left, lanes), value, lowest)
+
+    (largest,) = e.loop(0, seen, lanes, lambda i, m: (e.fmax(take(i), m),), (lowest,))
+    top = e.reduce(e.fmax, largest)
+    top = e.select(e.fcmp("oeq", top, literal("float", -inf)), literal("float", 0.0), top)
+    shift = e.splat(top, lanes)
+
+    def raise_power(i: Index, total: Ssa) -> Sequence[Ssa]:
+        power = exp(e, e.fsub(take(i), shift))
+        e.store(power, e.at(at, "float", i), e.target.vector_bytes)
+        return (e.fadd(total, power),)
+
+    (total,) = e.loop(0, seen, lanes, raise_power, (literal(type, 0.0),))
+    whole = e.reduce(e.fadd, total)
+    whole = e.select(e.fcmp("oeq", whole, literal("float", 0.0)), literal("float", 1.0), whole)
+    e.store(e.fdiv(literal("float", 1.0), whole), e.at(sums, "float", row))
 
 
 def _near(e: Emitter, at: Ssa, distance: Index) -> Ssa | tuple[Ssa, int]:

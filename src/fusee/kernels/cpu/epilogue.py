@@ -161,7 +161,7 @@ class Epilogue:
         key = (spot.width, columns.masks)
         if key not in self.loops:
             self.loops[key] = self._function(e, spot.width, columns)
-        self._enter(e, self.loops[key], tensors, extent)
+        enter_inner(e, self.loops[key], self.spill, [t.start for t in tensors], extent)
 
     def _function(self, e: Emitter, width: int, columns: Columns) -> Emitter:
         """A function of its own, so that constants of the loop do not take registers from the tile's reduction."""
@@ -169,13 +169,6 @@ class Epilogue:
         tensors = [_Near(t, inner.temp(i)) for i, t in enumerate((*self.leaves, *self.results))]
         self._loop(inner, tensors, width, columns, inner.scratch, (inner.lo, inner.hi))
         return inner
-
-    def _enter(self, e: Emitter, function: Emitter, tensors: Sequence[_Near], extent: tuple[Index, Index]) -> None:
-        words = e.offset(self.spill, _WORDS_AT)
-        sizes = [e.i64(e.dim(d)) for d in function.launch(0).scalars]
-        for slot, word in enumerate((*[t.start for t in tensors], *sizes)):
-            e.store(word, e.offset(words, 8 * slot))
-        e.enter(function, words, *extent, self.spill)
 
     def _loop(
         self,
@@ -202,6 +195,15 @@ class Epilogue:
 
     def _pixels(self, e: Emitter, count: Index, body: Callable[[Index], None]) -> None:
         e.loop(0, count, 1, body)
+
+
+def enter_inner(e: Emitter, function: Emitter, spill: Ssa, pointers: Sequence[Ssa], ends: tuple[Index, Index]) -> None:
+    """Call an inner function with these as its first pointers; its words go to the end of a tile's spill area."""
+    words = e.offset(spill, _WORDS_AT)
+    sizes = [e.i64(e.dim(d)) for d in function.launch(0).scalars]
+    for slot, word in enumerate((*pointers, *sizes)):
+        e.store(word, e.offset(words, 8 * slot))
+    e.enter(function, words, *ends, spill)
 
 
 def attach(e: Emitter, group: Anchored, steps: Sequence[tuple[Dim, Dim, Dim]], constants: list[Array]) -> Epilogue:

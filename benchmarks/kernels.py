@@ -1,8 +1,8 @@
 """Single layers against ONNX Runtime's own kernel for the same layer, interleaved, with the share of the FMA peak.
 
-    python -m benchmarks.kernels [name ...] --threads 1,2
+    PYTHONPATH=src:tests python -m benchmarks.kernels [name ...]
 
-Ours is the CPU backend's first kernel with its first tactic, called without a session. ONNX Runtime's figure is what
+One thread. Ours is the CPU backend's first kernel with its first tactic, called without a session. ONNX Runtime's figure is what
 its profiler reports for the node, so its layout conversions around the node do not count.
 """
 
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,41 +131,24 @@ LAYERS: dict[str, Callable[[], Layer]] = {
 class Ready:
     """A job with its memory, to be run again and again."""
 
-    def __init__(self, loaded: Loaded, job: Job, arrays: Sequence[Array], threads: int) -> None:
-        self.threads = threads
+    def __init__(self, loaded: Loaded, job: Job, arrays: Sequence[Array]) -> None:
         places = {
             Place.OPERAND: [Memory.of(a, o, {}) for a, o in zip(arrays, job.call.operands, strict=True)],
             Place.RESULT: [Memory.empty(o, {}) for o in job.call.results],
             Place.CONSTANT: [Memory.aligned(a) for a in job.code.constants],
-            Place.TEMP: [Memory.aligned(np.zeros(int(str(t)), np.uint8)) for t in job.code.temps],
         }
         (launch,) = job.code.launches
         words = [places[p.place][p.index].address for p in launch.pointers]
         self._kept, self._args = (loaded, places), np.array([*words, 0], np.int64)
-        sizes = [int(str(launch.scratch_bytes))] * threads
-        self._scratch = [Memory.aligned(np.zeros(size, np.uint8)) for size in sizes]
+        self._scratch = Memory.aligned(np.zeros(int(str(launch.scratch_bytes)), np.uint8))
         self._function, self._units = loaded[launch.symbol], int(str(launch.units))
 
-    def part(self, thread: int) -> None:
-        """One thread's share of one run."""
-        lo, hi = (self._units * t // self.threads for t in (thread, thread + 1))
-        self._function(self._args.ctypes.data, lo, hi, self._scratch[thread].address)
+    def run(self) -> None:
+        self._function(self._args.ctypes.data, 0, self._units, self._scratch.address)
 
     def times(self, runs: int) -> list[float]:
-        """Microseconds of each run; of several threads that run their shares side by side, their mean."""
-        if self.threads == 1:
-            return [_timed(lambda: self.part(0)) for _ in range(runs)]
-        workers = [threading.Thread(target=self._repeat, args=(t, runs)) for t in range(self.threads)]
-        start = time.perf_counter()
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return [(time.perf_counter() - start) / runs * 1e6]
-
-    def _repeat(self, thread: int, runs: int) -> None:
-        for _ in range(runs):
-            self.part(thread)
+        """Microseconds of each run."""
+        return [_timed(self.run) for _ in range(runs)]
 
 
 def _timed(run: Callable[[], None]) -> float:
@@ -196,17 +177,17 @@ class Row:
         return "| " + " | ".join((*cells, f"{rate:.0f}", f"{rate / peak:.2f}")) + " |"
 
 
-def measure(name: str, compiler: Compiler, threads: int, rounds: int) -> Row:
+def measure(name: str, compiler: Compiler, rounds: int) -> Row:
     layer = LAYERS[name]()
     call = layer.call(compiler.target)
     kernel: Kernel = next(k for k in CPU.kernels_for(layer.op) if not k.refuses(call))
     job = emit(kernel, call, kernel.tactics(call)[0], "layer")
-    ready = Ready(load(compiler, [job]), job, layer.arrays, threads)
+    ready = Ready(load(compiler, [job]), job, layer.arrays)
     ready.times(2)
     runs = max(5, min(60, int(8000 / ready.times(3)[0])))
     ours: list[float] = []
     with TemporaryDirectory() as folder:
-        session = _session(layer, threads, Path(folder))
+        session = _session(layer, Path(folder))
         for _ in range(rounds):
             ours += ready.times(runs)
             for _ in range(runs):
@@ -219,9 +200,9 @@ def _low(times: Sequence[float]) -> float:
     return float(np.quantile(np.array(times), QUANTILE))
 
 
-def _session(layer: Layer, threads: int, folder: Path) -> ort.InferenceSession:
+def _session(layer: Layer, folder: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
     model = helper.make_model(layer.graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -243,28 +224,26 @@ def peak_gflops(compiler: Compiler) -> float:
     call = layer.call(compiler.target)
     kernel = next(k for k in CPU.kernels_for(layer.op) if not k.refuses(call))
     job = emit(kernel, call, kernel.tactics(call)[0], "peak")
-    return layer.flops / min(Ready(load(compiler, [job]), job, layer.arrays, 1).times(500)) / 1e3
+    return layer.flops / min(Ready(load(compiler, [job]), job, layer.arrays).times(500)) / 1e3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="parts of names of layers; all when none is given")
-    parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     names = [n for n in LAYERS if not options.names or any(part in n for part in options.names)]
     facts = machine_facts()
     print(f"{facts['cpu']} ({facts['family']}), {facts['versions']}, load {load_average():.1f}\n")
     with Compiler(detect_cpu(), 1) as compiler:
-        for threads in map(int, options.threads.split(",")):
-            peak = peak_gflops(compiler) * min(threads, len(os.sched_getaffinity(0)))
-            print(f"## {threads} thread(s), FMA peak {peak:.0f} GFLOP/s\n")
-            print("| layer | kernel | ours us | ORT us | ORT/ours | GFLOP/s | of peak |\n|---|---|---|---|---|---|---|")
-            rows: list[Row] = []
-            for name in names:
-                rows.append(measure(name, compiler, threads, options.rounds))
-                print(rows[-1].line(peak), flush=True)
-            print(f"\ngeometric mean of ORT/ours: {geometric_mean([row.ratio for row in rows]):.2f}\n")
+        peak = peak_gflops(compiler)
+        print(f"1 thread, FMA peak {peak:.0f} GFLOP/s\n")
+        print("| layer | kernel | ours us | ORT us | ORT/ours | GFLOP/s | of peak |\n|---|---|---|---|---|---|---|")
+        rows: list[Row] = []
+        for name in names:
+            rows.append(measure(name, compiler, options.rounds))
+            print(rows[-1].line(peak), flush=True)
+    print(f"\ngeometric mean of ORT/ours: {geometric_mean([row.ratio for row in rows]):.2f}\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     PYTHONPATH=src:tests python -m benchmarks.kernels [name ...]
 
-One thread. Ours is the CPU backend's first kernel with its first tactic, called without a session. ONNX Runtime's figure is what
-its profiler reports for the node, so its layout conversions around the node do not count.
+One thread. Ours is the CPU backend's first kernel with its first tactic, called without a session. ONNX Runtime's
+figure is what its profiler reports for the node, so its layout conversions around the node do not count.
 """
 
 from __future__ import annotations

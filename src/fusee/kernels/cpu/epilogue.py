@@ -101,7 +101,8 @@ class Epilogue:
     leaves: tuple[Lying, ...]
     results: tuple[Lying, ...]
     spill: Ssa  # scratch of this thread for one tile
-    loops: dict[tuple[int, tuple[Ssa | None, ...]], Emitter]  # functions that finish spilled tiles, by width and masks
+    # Functions that finish spilled tiles, by the sums' type, the tile's width and masks.
+    loops: dict[tuple[str, int, tuple[Ssa | None, ...]], Emitter]
 
     def from_channel(self, e: Emitter, first: Index) -> Epilogue:
         """The same for the channels from ``first`` on."""
@@ -151,43 +152,44 @@ class Epilogue:
     def _rolled(
         self, e: Emitter, spot: Spot, columns: Columns, accumulators: Sequence[Ssa], extent: tuple[Index, Index]
     ) -> None:
-        width = e.target.vector_bytes
+        width, kind = e.target.vector_bytes, accumulators[0].type
         for k, value in enumerate(accumulators):
             e.store(value, e.offset(self.spill, k * width), width)
         tensors = [_Near.of(e, t, spot, columns) for t in (*self.leaves, *self.results)]
         if any(mask is not None and mask.text.startswith("%") for mask in columns.masks):
-            self._loop(e, tensors, spot.width, columns, self.spill, extent)
+            self._loop(e, tensors, kind, spot.width, columns, self.spill, extent)
             return
-        key = (spot.width, columns.masks)
+        key = (kind, spot.width, columns.masks)
         if key not in self.loops:
-            self.loops[key] = self._function(e, spot.width, columns)
+            self.loops[key] = self._function(e, kind, spot.width, columns)
         enter_inner(e, self.loops[key], self.spill, [t.start for t in tensors], extent)
 
-    def _function(self, e: Emitter, width: int, columns: Columns) -> Emitter:
+    def _function(self, e: Emitter, kind: str, width: int, columns: Columns) -> Emitter:
         """A function of its own, so that constants of the loop do not take registers from the tile's reduction."""
         inner = e.inner()
         tensors = [_Near(t, inner.temp(i)) for i, t in enumerate((*self.leaves, *self.results))]
-        self._loop(inner, tensors, width, columns, inner.scratch, (inner.lo, inner.hi))
+        self._loop(inner, tensors, kind, width, columns, inner.scratch, (inner.lo, inner.hi))
         return inner
 
     def _loop(
         self,
         e: Emitter,
         tensors: Sequence[_Near],
+        kind: str,
         row: int,
         columns: Columns,
         spill: Ssa,
         extent: tuple[Index, Index],
     ) -> None:
-        """Finish a spilled tile whose rows are that many pixels long, as far as ``extent``."""
+        """Finish a spilled tile of sums of that type whose rows are that many pixels long, as far as ``extent``."""
         leaves, results = tensors[: len(self.leaves)], tensors[len(self.leaves) :]
-        type, width, vectors = vector("float", e.lanes_for("float")), e.target.vector_bytes, range(columns.vectors)
+        width, vectors = e.target.vector_bytes, range(columns.vectors)
 
         def pixel(y: Index, x: Index) -> None:
             sums = e.offset(spill, e.mul(e.add(e.mul(y, row), x), columns.vectors * width))
             for j in vectors:
                 values = [near.load(e, near.pixel(e, y, x), j, columns) for near in leaves]
-                taken = e.load(type, e.offset(sums, j * width), width)
+                taken = e.load(kind, e.offset(sums, j * width), width)
                 for near, value in zip(results, emit_body(e, self.rest, taken, *values), strict=True):
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 

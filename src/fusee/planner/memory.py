@@ -115,8 +115,3 @@ def lifetimes(steps: Sequence[Draft], waits: Sequence[bool], early: Sequence[Sto
             life = found.setdefault(storage, Lifetime(group_start[i], group_end[i]))
             life.last = max(life.last, group_end[i])
     return found
-
-
-def total_bytes(buffers: Sequence[Buffer]) -> Dim:
-    """What the buffers would take without sharing memory."""
-    return sum((b.size_bytes for b in buffers), start=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fusee.base.dims import Dim
@@ -193,10 +193,7 @@ class Epilogue:
                 for near, value in zip(results, emit_body(e, self.rest, taken, *values), strict=True):
                     near.store(e, near.pixel(e, y, x), j, columns, value)
 
-        e.loop(0, extent[0], 1, lambda y: self._pixels(e, extent[1], lambda x: pixel(y, x)))
-
-    def _pixels(self, e: Emitter, count: Index, body: Callable[[Index], None]) -> None:
-        e.loop(0, count, 1, body)
+        e.loop(0, extent[0], 1, lambda y: e.loop(0, extent[1], 1, lambda x: pixel(y, x)))
 
 
 def enter_inner(e: Emitter, function: Emitter, spill: Ssa, pointers: Sequence[Ssa], ends: tuple[Index, Index]) -> None:

@@ -10,6 +10,7 @@ from fusee.base.types import DType, Shape
 from fusee.base.windows import channels, spatial_shape
 from fusee.ir.graph import Op
 from fusee.kernels.cpu.nest import Nest, multiply_add, working_type
+from fusee.kernels.cpu.nest_windows import window_source
 from fusee.kernels.cpu.ssa import Index, Ssa
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
 from fusee.ops.conv_variants import ConvTranspose
@@ -84,7 +85,7 @@ class NestConv(Kernel):
 
             def tap(at: tuple[Index, ...], total: Ssa) -> tuple[Ssa, ...]:
                 c, k = at[-1], at[:-1]
-                where = tuple(_source(nest, op, axis, spot[axis], k[axis]) for axis in range(len(k)))
+                where = tuple(window_source(nest, op, axis, spot[axis], k[axis]) for axis in range(len(k)))
                 inside = nest.all_of([nest.within(i, n) for i, n in zip(where, image, strict=True)])
                 deep = nest.e.add(nest.e.mul(group, nest.e.dim(inner)), c)
 
@@ -99,12 +100,6 @@ class NestConv(Kernel):
             nest.store(total, index)
 
         return nest.code(nest.rows(sizes, element))
-
-
-def _source(nest: Nest, op: Conv, axis: int, spot: Index, tap: Index) -> Index:
-    """Where along an axis of the image a tap of the window at ``spot`` falls."""
-    moved = nest.e.add(nest.e.mul(spot, op.strides[axis]), nest.e.mul(tap, op.dilations[axis]))
-    return nest.e.sub(moved, op.pads[axis])
 
 
 class NestConvTranspose(Kernel):

@@ -15,6 +15,7 @@ from fusee.kernels.cpu.math_pow import power
 from fusee.kernels.cpu.nest import Nest, working_type
 from fusee.kernels.cpu.ssa import Index, Ssa, literal
 from fusee.kernels.kernel import Code, Kernel, KernelCall, Tactic
+from fusee.ops.linear import Conv
 from fusee.ops.pool import MaxPoolIndices, MaxUnpool, Pool
 
 
@@ -54,7 +55,7 @@ class NestPool(Kernel):
         return nest.code(nest.rows(shape, element))
 
 
-def window_source(nest: Nest, op: Pool | MaxPoolIndices, axis: int, spot: Index, tap: Index) -> Index:
+def window_source(nest: Nest, op: Conv | Pool | MaxPoolIndices, axis: int, spot: Index, tap: Index) -> Index:
     """Where along an axis of the image a tap of the window at ``spot`` falls."""
     moved = nest.e.add(nest.e.mul(spot, op.strides[axis]), nest.e.mul(tap, op.dilations[axis]))
     return nest.e.sub(moved, op.pads[axis])

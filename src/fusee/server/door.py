@@ -1,0 +1,47 @@
+"""What HTTP and gRPC doors share: how they are opened and shut, and the pages that others hang in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from fusee.server.access import Access
+from fusee.server.operations import Scope
+from fusee.server.plane import DataPlane
+from fusee.server.settings import Limits
+
+
+class Door(Protocol):
+    """An open port."""
+
+    @property
+    def port(self) -> int: ...
+
+    async def close(self, grace_s: float) -> None:
+        """Accept nothing new, finish what is under way within that time, close."""
+        ...
+
+
+class Content(NamedTuple):
+    """What a page answers."""
+
+    content_type: str
+    body: bytes
+
+
+class Page(NamedTuple):
+    """Something to GET beside the protocol: metrics, the status page, the OpenAPI document."""
+
+    path: str
+    scope: Scope
+    render: Callable[[], Awaitable[Content]]
+
+
+@dataclass(frozen=True)
+class House:
+    """What every door needs: whom to ask, whom to let in, how much to take."""
+
+    plane: DataPlane
+    access: Access
+    limits: Limits

@@ -68,6 +68,7 @@ class InferRequest:
 
     ``priority`` 0 is the model's default, else 1 (first) upwards. ``timeout_us`` 0 is the queue's own.
     ``deadline_ns`` is on the monotonic clock. ``parameters`` holds those that the protocol does not reserve.
+    ``is_streaming`` says that the caller takes several answers, as a decoupled model gives them.
     """
 
     model: str
@@ -80,6 +81,7 @@ class InferRequest:
     timeout_us: int = 0
     deadline_ns: int | None = None
     traceparent: str = ""
+    is_streaming: bool = False
     timing: Timing = field(default_factory=Timing)
 
 

@@ -6,15 +6,20 @@ Written on the loop's thread only, so that nothing is locked.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import time
+from typing import NamedTuple
 
+from fusee.server.errors import Reason
 from fusee.server.types import Json, Timing
 
 SECONDS = (*(b * 10.0**e for e in range(-5, 1) for b in (1.0, 2.5, 5.0)), 10.0, 25.0, 50.0)
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+FIRST_RESPONSE_MS = (100.0, 500.0, 2000.0, 5000.0)  # the bounds that Triton gives this histogram
+DECISIONS = 64  # of the scheduler, remembered for each model
 FAILURES = ("REJECTED", "CANCELED", "BACKEND", "OTHER")  # the reasons of nv_inference_request_failure
 
 
@@ -60,6 +65,15 @@ class BatchTally:
         return {"batch_size": batch_size, **stages}
 
 
+class Decision(NamedTuple):
+    """Why a batch ran when it did: what the status page tells of waiting."""
+
+    requests: int
+    batch_size: int
+    waited_us: int  # its first request, in the queue
+    why: str  # in a few words: "full", "delay over", "instance free", "deadline near"
+
+
 class ModelStatistics:
     """The record of one model version."""
 
@@ -75,11 +89,16 @@ class ModelStatistics:
         self.inference_count = 0
         self.execution_count = 0
         self.last_inference_ms = 0
+        self.rejections: dict[str, int] = {}  # requests that failed, by ``Reason.value``
         self.pending = 0  # accepted and not yet answered
+        self.waiting = 0  # of those, the ones that no instance has taken
+        self.load_s = 0.0  # from the call to load it until it was ready
+        self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.request_s = Histogram(SECONDS)
         self.queue_s = Histogram(SECONDS)
         self.compute_s = Histogram(SECONDS)
         self.batch_size = Histogram(BATCHES)
+        self.first_response_ms = Histogram(FIRST_RESPONSE_MS)  # of decoupled models
 
     def succeeded(self, timing: Timing, batch_size: int) -> None:
         """A request of ``batch_size`` items was answered; all stages of ``timing`` are filled."""
@@ -95,10 +114,12 @@ class ModelStatistics:
         self.queue_s.add(queue_ns * 1e-9)
         self.compute_s.add((timing.finished_ns - timing.started_ns) * 1e-9)
 
-    def failed(self, failure: str, request_ns: int) -> None:
+    def failed(self, failure: str, request_ns: int, reason: Reason | None = None) -> None:
         """A request was not answered; ``failure`` is one of FAILURES."""
         self.fail.add(request_ns)
         self.failures[failure] += 1
+        if reason is not None:
+            self.rejections[reason.value] = self.rejections.get(reason.value, 0) + 1
 
     def executed(self, batch_size: int, input_ns: int, infer_ns: int, output_ns: int) -> None:
         """A batch of that many items ran once."""

@@ -1,0 +1,64 @@
+"""What the pages are drawn from, asked for anew at each drawing, on the loop's thread."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fusee.server.observe.exposition import Exemplars
+from fusee.server.observe.machine import Process, Processors
+from fusee.server.plane import Servable
+from fusee.server.types import Json
+
+
+class Comparison(NamedTuple):
+    """A version that gets copies of requests, against the version that answers them."""
+
+    model: str
+    version: str
+    against: str
+    compared: int
+    different: int  # of the compared: outputs further apart than tolerated
+    failed: int  # copies that were not answered
+    largest_difference: float  # absolute, over all outputs
+
+
+class DoorCounts:
+    """Requests by door and by the code that they were answered with."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def answered(self, door: str, code: int | str) -> None:
+        """A request came through ``door`` ("http", "grpc") and left with that status."""
+        self._counts[door, str(code)] += 1
+
+    def items(self) -> Iterable[tuple[tuple[str, str], int]]:
+        return sorted(self._counts.items())
+
+
+def _this_process() -> tuple[Process, ...]:
+    return (Process("server", os.getpid()),)
+
+
+def _no_exemplars() -> Mapping[tuple[str, str], Exemplars]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """``index`` gives the answer of the repository index: objects of name, version, state and reason.
+
+    ``exemplars`` are of request durations, by model and version.
+    """
+
+    servables: Callable[[], Iterable[Servable]]
+    index: Callable[[], Iterable[Json]] = tuple
+    comparisons: Callable[[], Iterable[Comparison]] = tuple
+    processes: Callable[[], Iterable[Process]] = _this_process
+    exemplars: Callable[[], Mapping[tuple[str, str], Exemplars]] = _no_exemplars
+    doors: DoorCounts = field(default_factory=DoorCounts)
+    processors: Processors = field(default_factory=Processors)

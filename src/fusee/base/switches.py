@@ -32,7 +32,8 @@ CHECK = Switch("FUSEE_CHECK", "1 compares numbers with the reference after each 
 MAX_REWRITES = Switch(
     "FUSEE_MAX_REWRITES", "stop rewriting after this many rewrites: bisect on it to find the one to blame", ""
 )
-SWITCHES = (DEBUG, DUMP, CHECK, MAX_REWRITES)
+KEY = Switch("FUSEE_KEY", "key that `fusee bench --server` sends", "")
+SWITCHES = (DEBUG, DUMP, CHECK, MAX_REWRITES, KEY)
 
 
 def _number(switch: Switch) -> int:

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from fusee.base.errors import FuseeError, InternalError, VerifyError
-from fusee.cli import bench, build, compare, doctor, inspect, profile, run
+from fusee.cli import bench, build, compare, doctor, inspect, profile, run, serve
 from fusee.cli.trtexec import command as trtexec
 
 COMMANDS = (
@@ -20,6 +20,7 @@ COMMANDS = (
     ("compare", compare.command),
     ("inspect", inspect.command),
     ("profile", profile.command),
+    ("serve", serve.command),
     ("doctor", doctor.command),
 )
 

@@ -16,6 +16,7 @@ from fusee.cli.arguments import AsJson, Model, Shapes, Threads, open_engine, par
 from fusee.cli.feeds import random_inputs
 from fusee.cli.output import console, print_json
 from fusee.cli.trace import Trace, record, statistics, unsteady
+from fusee.client.arrivals import Spacing
 from fusee.peers.contest import PeerResult
 from fusee.peers.race import race
 from fusee.peers.statistics import ratio_of_rounds
@@ -34,10 +35,18 @@ def command(
     warmup: Annotated[float, typer.Option(help="Milliseconds before the clock starts.")] = 200.0,
     vs: Annotated[str, typer.Option("--vs", help="Also measure these, in turn: onnxruntime,openvino.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="With --vs: times that each engine is measured.")] = 5,
+    server: Annotated[str, typer.Option(help="Measure MODEL as served at http://host:port, by an open load.")] = "",
+    rate: Annotated[float, typer.Option(min=0.01, help="With --server: requests a second.")] = 100.0,
+    p99_ms: Annotated[float | None, typer.Option(help="With --server: find the highest rate within it.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="With --server: items in a request.")] = 1,
+    spacing: Annotated[Spacing, typer.Option(help="With --server: how requests follow.")] = Spacing.POISSON,
     export_times: Annotated[Path | None, typer.Option(help="Write each run's times, as trtexec does.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure latency and throughput on random inputs."""
+    if server:
+        _bench_server(server, str(model), shapes, batch, rate, duration, spacing, p99_ms, as_json)
+        return
     names = [n for n in vs.split(",") if n]
     if unknown := [n for n in names if n not in PEERS]:
         raise RequestError(f"--vs {unknown[0]}: unknown; it takes {', '.join(n for n in PEERS if n != 'fusee')}")
@@ -57,6 +66,14 @@ def command(
     if export_times is not None:
         export_times.write_text(json.dumps([q.exported() for q in trace.queries]))
     _show(trace, as_json)
+
+
+def _bench_server(*what: Any) -> None:
+    try:
+        from fusee.cli.bench_server import ServerBench, bench_server
+    except ImportError as err:
+        raise RequestError(f"--server needs the package {err.name!r}: pip install 'fusee[serve]'") from err
+    bench_server(ServerBench(*what))
 
 
 def _show(trace: Trace, as_json: bool) -> None:

@@ -57,6 +57,7 @@ class Settings:
     poll_s: float = 15.0
     strict_readiness: bool = True  # ready only when every selected model is
     keys_file: Path | None = None
+    allow_anonymous: bool = False  # without keys, on an address that other machines reach
     tls: TlsFiles | None = None
     shared_memory_prefix: str | None = None  # regions whose key begins with it may be registered; None: none may
     allow_python_models: bool = False

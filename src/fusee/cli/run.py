@@ -23,7 +23,7 @@ def command(
         typer.Option("--input", "-i", help="file.npz, name=file.npy, name=image.jpg, or image.jpg.", metavar="FILE"),
     ] = None,
     shapes: Shapes = "",
-    resize: Annotated[str, typer.Option(help="Images: stretch, crop or fit.")] = "stretch",
+    resize: Annotated[str, typer.Option(help="Images: stretch, crop, fit or letterbox.")] = "stretch",
     mean: Annotated[str, typer.Option(help="Images: mean per channel, after scaling.")] = "0",
     std: Annotated[str, typer.Option(help="Images: standard deviation per channel.")] = "1",
     scale: Annotated[float, typer.Option(help="Images: factor for pixels of 0 to 255.")] = 1 / 255,
@@ -92,11 +92,10 @@ def _only(known: dict[str, PlanInput], text: str) -> str:
 def _read(path: Path, item: PlanInput, plan: Plan, shapes: dict[str, tuple[int, ...]], picture: Picture) -> Array:
     if path.suffix == ".npy":
         return _array(path)
-    from fusee.cli.images import ImageOptions, read_image
+    from fusee.cli.images import read_image
 
-    resize, mean, std, scale, bgr = picture
     shape = item.type.bind(sizes_of(plan, shapes))
-    return read_image(path, shape, item.type.dtype.numpy, ImageOptions(resize, mean, std, scale, bgr))
+    return read_image(path, shape, item.type.dtype.numpy, picture)
 
 
 def _array(path: Path) -> Array:

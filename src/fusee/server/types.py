@@ -68,7 +68,8 @@ class InferRequest:
 
     ``priority`` 0 is the model's default, else 1 (first) upwards. ``timeout_us`` 0 is the queue's own.
     ``deadline_ns`` is on the monotonic clock. ``parameters`` holds those that the protocol does not reserve.
-    ``is_streaming`` says that the caller takes several answers, as a decoupled model gives them.
+    ``is_streaming`` says that the caller takes several answers, as a decoupled model gives them. ``callers`` are the
+    models that sent it on, outermost first.
     """
 
     model: str
@@ -82,6 +83,7 @@ class InferRequest:
     deadline_ns: int | None = None
     traceparent: str = ""
     is_streaming: bool = False
+    callers: tuple[str, ...] = ()
     timing: Timing = field(default_factory=Timing)
 
 
@@ -109,6 +111,16 @@ class Ticket(Protocol):
     def cancel(self) -> None:
         """The caller no longer wants it: dropped from queues, and ``done`` is given a CANCELLED error. What an engine
         computes already goes on and its result is dropped. Harmless when the answer was given."""
+
+
+class Answered:
+    """The ticket of a request that is over already."""
+
+    def cancel(self) -> None:
+        """Nothing is under way."""
+
+
+ANSWERED = Answered()
 
 
 class TensorSpec(NamedTuple):

@@ -61,7 +61,7 @@ def _server(answer: Callable[[int], bytes | None]) -> Generator[Address]:
 
 def test_every_request_is_counted_once():
     with _server(lambda n: _answer(200, b"yes")) as address:
-        report = run_load(address, REQUEST, arrival_times_s(2000.0, 0.1, Spacing.POISSON, seed=1))
+        report = run_load(address, [REQUEST], arrival_times_s(2000.0, 0.1, Spacing.POISSON, seed=1))
     assert report.statuses == {200: 200}
     assert len(report.latencies_s) == 200
     assert report.wrong == 0
@@ -72,7 +72,7 @@ def test_every_request_is_counted_once():
 def test_refusals_wrong_answers_and_lost_connections_are_told_apart():
     answers = {0: _answer(503, b""), 1: _answer(200, b"no"), 2: None, 3: _answer(200, b"yes", "Connection: close\r\n")}
     with _server(lambda n: answers.get(n, _answer(200, b"yes"))) as address:
-        report = run_load(address, REQUEST, arrival_times_s(500.0, 0.04, Spacing.CONSTANT, seed=0))
+        report = run_load(address, [REQUEST], arrival_times_s(500.0, 0.04, Spacing.CONSTANT, seed=0))
     assert report.statuses == {503: 1, 0: 1, 200: 18}
     assert (report.failed, report.wrong) == (2, 1)
 
@@ -87,14 +87,14 @@ def test_a_stall_is_charged_to_every_request_that_it_made_late():
         return _answer(200, b"yes")
 
     with _server(answer) as address:
-        report = run_load(address, REQUEST, arrival_times_s(100.0, 0.1, Spacing.CONSTANT, seed=0), connections=1)
+        report = run_load(address, [REQUEST], arrival_times_s(100.0, 0.1, Spacing.CONSTANT, seed=0), connections=1)
     assert len(report.latencies_s) == 10
     assert sorted(report.latencies_s)[0] > 0.1  # the last was due 0.09 s after the first, and waited for it too
 
 
 def test_no_server():
     with pytest.raises(DeviceError, match=r"no server answers at 127\.0\.0\.1:1: "):
-        run_load(Address("127.0.0.1", 1), REQUEST, [0.0])
+        run_load(Address("127.0.0.1", 1), [REQUEST], [0.0])
 
 
 def _report(rate: float, latency_s: float, failed: int = 0) -> LoadReport:

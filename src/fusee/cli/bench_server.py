@@ -43,7 +43,7 @@ def bench_server(bench: ServerBench) -> None:
     request = _request(address, bench)
 
     def measure(rate_per_s: float) -> LoadReport:
-        return run_load(address, request, arrival_times_s(rate_per_s, bench.duration_s, bench.spacing, seed=0))
+        return run_load(address, [request], arrival_times_s(rate_per_s, bench.duration_s, bench.spacing, seed=0))
 
     before = _stages(address, bench.model)
     if bench.target_p99_ms is None:

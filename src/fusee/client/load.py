@@ -64,9 +64,11 @@ class LoadReport:
 class _Load:
     """One load under way."""
 
-    def __init__(self, address: Address, request: PreparedRequest, times_s: Sequence[float], connections: int) -> None:
+    def __init__(
+        self, address: Address, requests: Sequence[PreparedRequest], times_s: Sequence[float], connections: int
+    ) -> None:
         self._address = address
-        self._request = request
+        self._requests = requests
         self._times_s = times_s
         self._limit = connections
         self._idle: list[Connection] = []
@@ -137,7 +139,7 @@ class _Load:
             self._count(index, status, body)
             self._free(connection)
 
-        connection.send(self._request.parts, answered)
+        connection.send(self._requests[index % len(self._requests)].parts, answered)
 
     def _free(self, connection: Connection) -> None:
         if not connection.is_open:
@@ -153,31 +155,31 @@ class _Load:
         self.statuses[status] += 1
         if status == 200:
             self.latencies_s.append(asyncio.get_running_loop().time() - self._start_s - self._times_s[index])
-            self.wrong += not self._request.is_expected(body)
+            self.wrong += not self._requests[index % len(self._requests)].is_expected(body)
         self._left -= 1
         if not self._left:
             self._finished.set()
 
 
 def run_load(
-    address: Address, request: PreparedRequest, times_s: Sequence[float], connections: int = 256
+    address: Address, requests: Sequence[PreparedRequest], times_s: Sequence[float], connections: int = 256
 ) -> LoadReport:
-    """Send one request at each of those times (seconds from the start) and wait for the answers.
+    """Send one request at each of those times (seconds from the start), ``requests`` in turn, and wait for the answers.
 
     Raises DeviceError when no server listens there.
     """
     # select() waits for microseconds where epoll waits for whole milliseconds
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        load, elapsed_s = runner.run(_run(address, request, times_s, connections))
+        load, elapsed_s = runner.run(_run(address, requests, times_s, connections))
     lateness_s = float(np.percentile(load.lateness_s, 99.0)) if load.lateness_s else 0.0
     rate_per_s = len(times_s) / times_s[-1] if times_s else 0.0
     return LoadReport(rate_per_s, elapsed_s, tuple(load.latencies_s), dict(load.statuses), lateness_s, load.wrong)
 
 
 async def _run(
-    address: Address, request: PreparedRequest, times_s: Sequence[float], connections: int
+    address: Address, requests: Sequence[PreparedRequest], times_s: Sequence[float], connections: int
 ) -> tuple[_Load, float]:
-    load = _Load(address, request, times_s, connections)
+    load = _Load(address, requests, times_s, connections)
     start_s = perf_counter()
     await load.run()
     return load, perf_counter() - start_s

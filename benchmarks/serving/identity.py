@@ -1,0 +1,214 @@
+"""The cost of serving itself: an identity model on our server and on Triton with its Python backend.
+
+    python -m benchmarks.serving.identity --rounds 5
+
+Same machine, same client (Triton's own perf_analyzer), the servers measured in turns. Triton runs the model in the
+two ways that suit it, alone and with dynamic batching, and its better figure counts. Writes benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+import onnx
+from onnx import TensorProto, helper
+
+from benchmarks.machine import busy_core_s, load_average, machine_facts
+from benchmarks.serving import fusee_server, triton_peer
+
+RESULTS = Path(__file__).parents[1] / "results"
+MODEL = "identity"
+PYTHON_MODEL = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        answers = []
+        for request in requests:
+            array = pb_utils.get_input_tensor_by_name(request, "INPUT0").as_numpy()
+            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0", array)]))
+        return answers
+"""
+
+
+BATCHING = {"triton": "", "triton batching": "dynamic_batching { }"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to ask: protocol, elements of FP32, and requests under way at a time."""
+
+    protocol: str
+    elements: int
+    concurrency: int
+    requests: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}, {self.elements * 4} bytes, {self.concurrency} at a time"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What perf_analyzer found in one round. Throughput is concurrency over the mean latency."""
+
+    p50_us: float
+    p99_us: float
+    per_s: float
+
+
+CASES = tuple(
+    Case(protocol, elements, concurrency, requests)
+    for protocol in ("http", "grpc")
+    for elements, concurrency, requests in ((16, 1, 4000), (16, 16, 20000), (150_528, 1, 600))
+)
+
+
+def write_fusee_model(repository: Path) -> None:
+    """The identity of any number of rows, as an ONNX model."""
+    rows = ("N", "K")
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["INPUT0"], ["OUTPUT0"])],
+        MODEL,
+        [helper.make_tensor_value_info("INPUT0", TensorProto.FLOAT, rows)],
+        [helper.make_tensor_value_info("OUTPUT0", TensorProto.FLOAT, rows)],
+    )
+    folder = repository / MODEL / "1"
+    folder.mkdir(parents=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), folder / "model.onnx")
+
+
+def write_triton_model(repository: Path, batching: str) -> None:
+    """The same as a model of Triton's Python backend."""
+    folder = repository / MODEL / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text(PYTHON_MODEL)
+    tensor = '[{{ name: "{}" data_type: TYPE_FP32 dims: [ -1 ] }}]'
+    (folder.parent / "config.pbtxt").write_text(
+        f'backend: "python"\nmax_batch_size: 16\n{batching}\n'
+        f"input {tensor.format('INPUT0')}\noutput {tensor.format('OUTPUT0')}\n"
+        "instance_group [{ kind: KIND_CPU count: 1 }]\n"
+    )
+
+
+def measure(home: Path, address: triton_peer.Addresses, case: Case) -> Sample:
+    """One run of perf_analyzer."""
+    program, environment = triton_peer.perf_analyzer(home)
+    where = address.http if case.protocol == "http" else address.grpc
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "found.csv"
+        command = [program, "-m", MODEL, "-i", case.protocol, "-u", where, "-b", "1", "-f", table]
+        command += ["--shape", f"INPUT0:{case.elements}", "--request-count", str(case.requests)]
+        command += ["--concurrency-range", str(case.concurrency), "--verbose-csv"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"perf_analyzer failed on {case}:\n{done.stdout}{done.stderr}")
+        (row,) = csv.DictReader(table.read_text().splitlines())
+    return Sample(
+        float(row["p50 latency"]), float(row["p99 latency"]), case.concurrency / float(row["Avg latency"]) * 1e6
+    )
+
+
+@contextmanager
+def servers(home: Path, options: Sequence[str]) -> Generator[Mapping[str, triton_peer.Addresses]]:
+    """Ours and Triton's two, all idle but the one that is asked."""
+    with ExitStack() as stack:
+        folders = {name: Path(stack.enter_context(tempfile.TemporaryDirectory())) for name in ("ours", *BATCHING)}
+        write_fusee_model(folders["ours"])
+        found = {"ours": stack.enter_context(fusee_server.running(folders["ours"], options)).addresses}
+        for name, batching in BATCHING.items():
+            write_triton_model(folders[name], batching)
+            found[name] = stack.enter_context(triton_peer.running(home, folders[name]))
+        yield found
+
+
+def better(samples: Mapping[str, Sequence[Sample]]) -> Mapping[str, float]:
+    """Triton's better way, judged by medians over the rounds."""
+    ways = [samples[name] for name in BATCHING]
+    return {
+        "p50_us": min(median(s.p50_us for s in way) for way in ways),
+        "per_s": max(median(s.per_s for s in way) for way in ways),
+    }
+
+
+def ratios(samples: Mapping[str, Sequence[Sample]]) -> Mapping[str, float]:
+    """How many times better ours is: latency and throughput, medians over the rounds."""
+    theirs = better(samples)
+    return {
+        "p50": theirs["p50_us"] / median(s.p50_us for s in samples["ours"]),
+        "throughput": median(s.per_s for s in samples["ours"]) / theirs["per_s"],
+    }
+
+
+def page(document: Mapping[str, object], found: Mapping[Case, Mapping[str, Sequence[Sample]]]) -> str:
+    """The result for people."""
+    lines = [
+        f"# Serving an identity model, {document['date']}",
+        "",
+        f"`{document['command']}`; medians over the rounds, in brackets their range. Triton 2.51 with its Python",
+        "backend, alone and with dynamic batching; the ratio is to the better of the two. Throughput is requests under",
+        "way over the mean latency.",
+        "",
+        "| case | ours p50 us | Triton | Triton batching | ratio | ours /s | Triton | Triton batching | ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for case, samples in found.items():
+        ratio = ratios(samples)
+        p50 = [_spread([s.p50_us for s in samples[name]]) for name in ("ours", *BATCHING)]
+        per_s = [_spread([s.per_s for s in samples[name]]) for name in ("ours", *BATCHING)]
+        cells = [str(case), *p50, f"{ratio['p50']:.2f}", *per_s, f"{ratio['throughput']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--options", default="", help="further options of fusee serve")
+    asked = parser.parse_args()
+    home = triton_peer.triton_home()
+    if home is None:
+        raise SystemExit("no Triton: python -m benchmarks.serving.setup_triton .triton")
+    found: dict[Case, dict[str, list[Sample]]] = {case: {} for case in CASES}
+    load, busy_s, start = load_average(), busy_core_s(), monotonic()
+    with servers(home, asked.options.split()) as addresses:
+        for number in range(asked.rounds):
+            for case in CASES:
+                for name, address in addresses.items():
+                    found[case].setdefault(name, []).append(measure(home, address, case))
+            print(f"round {number + 1} of {asked.rounds}", flush=True)
+    command = f"python -m benchmarks.serving.identity --rounds {asked.rounds}"
+    document = {
+        "date": date.today().isoformat(),
+        "command": command + (f" --options '{asked.options}'" if asked.options else ""),
+        "machine": machine_facts(),
+        "load_average": load,
+        "busy_cores": (busy_core_s() - busy_s) / (monotonic() - start),
+        "cases": [
+            {**asdict(case), "ratios": ratios(s), "samples": {n: [asdict(x) for x in v] for n, v in s.items()}}
+            for case, s in found.items()
+        ],
+    }
+    stem = RESULTS / f"{document['date']}-serving-identity"
+    stem.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(page(document, found))
+    print(page(document, found))
+
+
+if __name__ == "__main__":
+    main()

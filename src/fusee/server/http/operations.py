@@ -1,0 +1,109 @@
+"""What HTTP spells otherwise than the protocol's messages: bodies into arguments, answers into bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from fusee.server.errors import invalid
+from fusee.server.http.messages import Response, json_response
+from fusee.server.http.request import check_depth
+from fusee.server.types import Json
+from fusee.server.wire import Buffer
+
+Arguments = dict[str, Json]
+
+
+class Spelling(NamedTuple):
+    """How an operation's body and answer are written on HTTP."""
+
+    read: Callable[[Arguments], Arguments]
+    write: Callable[[Json], Response]
+
+
+def arguments_of(operation: str, path: Mapping[str, str], body: Buffer, json_depth: int) -> Arguments:
+    """The arguments of an operation: what its path says, and its body when it has one. Raises ServingError."""
+    return {**_spelling(operation).read(_document(body, json_depth)), **path}
+
+
+def answer_of(operation: str, answer: Json) -> Response:
+    """The HTTP answer of an operation's answer."""
+    return _spelling(operation).write(answer)
+
+
+def is_probe(operation: str) -> bool:
+    """Whether a failure of the operation says just "not ready"."""
+    return operation in _PROBES
+
+
+def _document(body: Buffer, json_depth: int) -> Arguments:
+    if not len(body):
+        return {}
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as err:
+        raise invalid(f"the body is no JSON: {err}") from err
+    check_depth(document, json_depth)
+    if not isinstance(document, dict):
+        raise invalid("the body is to be a JSON object")
+    return document
+
+
+def _same(document: Arguments) -> Arguments:
+    return document
+
+
+def _settings(document: Arguments) -> Arguments:
+    return {"settings": document} if document else {}
+
+
+def _cuda_region(document: Arguments) -> Arguments:
+    handle = document.get("raw_handle")
+    if not isinstance(handle, dict) or not isinstance(handle.get("b64"), str):
+        raise invalid("""'raw_handle' is to be {"b64": "..."}, the handle in base64""")
+    return {**document, "raw_handle": handle["b64"]}
+
+
+def _probe(field: str) -> Callable[[Json], Response]:
+    """Health answers have no body: 200, or 400 when not ready."""
+    return lambda answer: READY if answer[field] else NOT_READY
+
+
+def _nothing(_: Json) -> Response:
+    return Response(200)
+
+
+def _models(answer: Json) -> Response:
+    return json_response(answer["models"])
+
+
+def _regions(answer: Json) -> Response:
+    return json_response(list(answer["regions"].values()))
+
+
+def _spelling(operation: str) -> Spelling:
+    return _SPELLINGS.get(operation, _AS_IT_IS)
+
+
+READY = Response(200)
+NOT_READY = Response(400)
+_AS_IT_IS = Spelling(_same, json_response)
+_PROBES = ("server_live", "server_ready", "model_ready")
+_SPELLINGS: Mapping[str, Spelling] = {
+    "server_live": Spelling(_same, _probe("live")),
+    "server_ready": Spelling(_same, _probe("ready")),
+    "model_ready": Spelling(_same, _probe("ready")),
+    "repository_index": Spelling(_same, _models),
+    "repository_model_load": Spelling(_same, _nothing),
+    "repository_model_unload": Spelling(_same, _nothing),
+    "system_shared_memory_status": Spelling(_same, _regions),
+    "system_shared_memory_register": Spelling(_same, _nothing),
+    "system_shared_memory_unregister": Spelling(_same, _nothing),
+    "cuda_shared_memory_status": Spelling(_same, _regions),
+    "cuda_shared_memory_register": Spelling(_cuda_region, _nothing),
+    "cuda_shared_memory_unregister": Spelling(_same, _nothing),
+    "trace_setting": Spelling(_settings, json_response),
+    "log_settings": Spelling(_settings, json_response),
+}

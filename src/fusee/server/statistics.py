@@ -6,12 +6,10 @@ Written on the loop's thread only, so that nothing is locked.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import time
-from typing import NamedTuple
 
 from fusee.server.errors import Reason
 from fusee.server.types import Json, Timing
@@ -19,7 +17,6 @@ from fusee.server.types import Json, Timing
 SECONDS = (*(b * 10.0**e for e in range(-5, 1) for b in (1.0, 2.5, 5.0)), 10.0, 25.0, 50.0)
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 FIRST_RESPONSE_MS = (100.0, 500.0, 2000.0, 5000.0)  # the bounds that Triton gives this histogram
-DECISIONS = 64  # of the scheduler, remembered for each model
 FAILURES = ("REJECTED", "CANCELED", "BACKEND", "OTHER")  # the reasons of nv_inference_request_failure
 
 
@@ -65,15 +62,6 @@ class BatchTally:
         return {"batch_size": batch_size, **stages}
 
 
-class Decision(NamedTuple):
-    """Why a batch ran when it did: what the status page tells of waiting."""
-
-    requests: int
-    batch_size: int
-    waited_us: int  # its first request, in the queue
-    why: str  # in a few words: "full", "delay over", "instance free", "deadline near"
-
-
 class ModelStatistics:
     """The record of one model version."""
 
@@ -91,9 +79,7 @@ class ModelStatistics:
         self.last_inference_ms = 0
         self.rejections: dict[str, int] = {}  # requests that failed, by ``Reason.value``
         self.pending = 0  # accepted and not yet answered
-        self.waiting = 0  # of those, the ones that no instance has taken
         self.load_s = 0.0  # from the call to load it until it was ready
-        self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.request_s = Histogram(SECONDS)
         self.queue_s = Histogram(SECONDS)
         self.compute_s = Histogram(SECONDS)

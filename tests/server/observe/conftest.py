@@ -9,7 +9,8 @@ import pytest
 
 from fusee.server.errors import Reason
 from fusee.server.proto.model_config_pb2 import ModelConfig
-from fusee.server.statistics import Decision, ModelStatistics
+from fusee.server.scheduling.explain import Explanation
+from fusee.server.statistics import ModelStatistics
 from fusee.server.types import Done, InferRequest, TensorSpec, Ticket, Timing
 
 
@@ -24,6 +25,11 @@ class Stand:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    queue_length: int = 0
+    explanations: list[Explanation] = field(default_factory=list)
+
+    def explain(self) -> list[Explanation]:
+        return self.explanations
 
     def submit(self, request: InferRequest, done: Done) -> Ticket:
         raise AssertionError("pages submit nothing")
@@ -67,6 +73,8 @@ def model() -> Stand:
     for _ in range(2):
         statistics.executed(4, input_ns=10_000, infer_ns=800_000, output_ns=20_000)
     statistics.failed("REJECTED", 5_000, Reason.OVERLOADED)
-    statistics.pending, statistics.waiting, statistics.load_s = 2, 1, 0.75
-    statistics.decisions.append(Decision(requests=2, batch_size=4, waited_us=120, why="delay over"))
+    statistics.pending, found.queue_length, statistics.load_s = 2, 1, 0.75
+    found.explanations.append(
+        Explanation("r-7", 120.0, batch_size=4, requests=2, why="nothing more fits into the batch")
+    )
     return found

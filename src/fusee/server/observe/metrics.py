@@ -20,7 +20,7 @@ from fusee.server.observe.exposition import (
     exposition,
 )
 from fusee.server.observe.machine import memory, process_use
-from fusee.server.observe.sources import Sources
+from fusee.server.observe.sources import Sources, queue_length
 from fusee.server.operations import Scope
 from fusee.server.plane import Servable
 from fusee.server.statistics import Histogram, ModelStatistics
@@ -90,12 +90,6 @@ TRITON = (
         _microseconds("compute_output"),
     ),
     PerModel(
-        "nv_inference_pending_request_count",
-        Kind.GAUGE,
-        "Instantaneous number of pending requests awaiting execution per-model.",
-        lambda s: s.waiting,
-    ),
-    PerModel(
         "nv_model_load_duration_secs",
         Kind.GAUGE,
         "Model load time in seconds",
@@ -111,7 +105,6 @@ OURS = (
         lambda s: s.compute_s,
     ),
     PerModel("fusee_batch_size", Kind.HISTOGRAM, "Items that ran together", lambda s: s.batch_size),
-    PerModel("fusee_queue_depth", Kind.GAUGE, "Requests that no instance has taken yet", lambda s: s.waiting),
     PerModel("fusee_pending_requests", Kind.GAUGE, "Requests accepted and not yet answered", lambda s: s.pending),
 )
 
@@ -139,6 +132,7 @@ def families(sources: Sources) -> Iterator[Family]:
     servables = tuple(sources.servables())
     yield from (_per_model(row, servables) for row in TRITON)
     yield _failures(servables)
+    yield from _queues(servables)
     yield _first_responses(servables)
     yield _request_durations(servables, sources)
     yield from (_per_model(row, servables) for row in OURS)
@@ -168,6 +162,13 @@ def _failures(servables: Iterable[Servable]) -> Family:
     ]
     name = "nv_inference_request_failure"
     return Family(name, Kind.COUNTER, "Number of failed inference requests, all batch sizes", samples)
+
+
+def _queues(servables: Iterable[Servable]) -> Iterator[Family]:
+    samples = [Sample(_labels(s), queue_length(s)) for s in servables]
+    triton = "Instantaneous number of pending requests awaiting execution per-model."
+    yield Family("nv_inference_pending_request_count", Kind.GAUGE, triton, samples)
+    yield Family("fusee_queue_depth", Kind.GAUGE, "Requests that no instance has taken yet", samples)
 
 
 def _first_responses(servables: Iterable[Servable]) -> Family:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from fusee.server.observe.exposition import Exemplars
 from fusee.server.observe.machine import Process, Processors
 from fusee.server.plane import Servable
+from fusee.server.scheduling.explain import Explanation
 from fusee.server.types import Json
+
+
+@runtime_checkable
+class Queued(Protocol):
+    """What a servable with a queue of its own tells besides."""
+
+    @property
+    def queue_length(self) -> int: ...
+
+    def explain(self) -> Sequence[Explanation]: ...
+
+
+def queue_length(servable: Servable) -> int:
+    """Requests that nothing computes yet; of a servable without a queue, those that it has not answered."""
+    return servable.queue_length if isinstance(servable, Queued) else servable.statistics.pending
 
 
 class Comparison(NamedTuple):

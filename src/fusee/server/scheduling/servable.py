@@ -77,8 +77,13 @@ class EngineServable:
         return self.contract.outputs
 
     @property
+    def is_batched(self) -> bool:
+        """Whether arrays have a leading batch dimension."""
+        return self.config.max_batch_size > 0
+
+    @property
     def instances(self) -> tuple[Instance, ...]:
-        """The sessions, which warm-up runs before the first request."""
+        """The sessions, which ``measure`` runs before the first request."""
         return self._pool.instances
 
     @property
@@ -293,7 +298,7 @@ def serve_engine(
     labels: Mapping[str, tuple[str, ...]] | None = None,
     threads: int | None = None,
 ) -> EngineServable:
-    """A servable of an engine under a completed configuration. ``warm_up`` it before the first request.
+    """A servable of an engine under a completed configuration. ``measure`` it before the first request.
 
     ``threads`` is for each instance where the configuration does not say. Raises RequestError when the configuration
     asks for what cannot be.

@@ -26,12 +26,11 @@ from onnx import TensorProto, helper, numpy_helper
 import fusee
 from benchmarks.machine import load_average, machine_facts
 from benchmarks.models import MODELS
-from benchmarks.serving import fusee_server
-from fusee.client.address import Address
 from fusee.client.arrivals import Spacing, arrival_times_s
 from fusee.client.capacity import Capacity, find_capacity
 from fusee.client.infer import ask, infer_request, random_tensors
 from fusee.client.load import LoadReport, run_load
+from fusee.client.process import server_process
 
 RESULTS = Path(__file__).parents[1] / "results"
 SIZES = (1, 2, 4, 8, 16)
@@ -101,8 +100,8 @@ def capacity(subject: Subject, engine: Path, way: str, duration_s: float) -> Cap
         (place / "1").mkdir(parents=True)
         shutil.copy(engine, place / "1" / "model.fusee")
         (place / "config.pbtxt").write_text(WAYS[way])
-        with fusee_server.running(Path(folder)) as server:
-            address = Address.of(server.addresses.http)
+        with server_process(Path(folder)) as server:
+            address = server.http
             metadata = ask(address, "GET", f"/v2/models/{subject.name}")
             request = infer_request(address, subject.name, random_tensors(metadata, {}, 1, seed=0))
 

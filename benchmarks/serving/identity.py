@@ -25,7 +25,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from benchmarks.machine import busy_core_s, load_average, machine_facts
-from benchmarks.serving import fusee_server, triton_peer
+from benchmarks.serving import triton_peer
+from fusee.client.process import server_process
 
 RESULTS = Path(__file__).parents[1] / "results"
 MODEL = "identity"
@@ -126,7 +127,8 @@ def servers(home: Path, options: Sequence[str]) -> Generator[Mapping[str, triton
     with ExitStack() as stack:
         folders = {name: Path(stack.enter_context(tempfile.TemporaryDirectory())) for name in ("ours", *BATCHING)}
         write_fusee_model(folders["ours"])
-        found = {"ours": stack.enter_context(fusee_server.running(folders["ours"], options)).addresses}
+        ours = stack.enter_context(server_process(folders["ours"], options))
+        found = {"ours": triton_peer.Addresses(str(ours.http), str(ours.grpc), str(ours.metrics))}
         for name, batching in BATCHING.items():
             write_triton_model(folders[name], batching)
             found[name] = stack.enter_context(triton_peer.running(home, folders[name]))

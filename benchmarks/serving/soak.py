@@ -34,11 +34,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fusee
 from benchmarks.machine import machine_facts
-from benchmarks.serving import fusee_server, identity
+from benchmarks.serving import identity
 from fusee.client.address import Address
 from fusee.client.arrivals import Spacing, arrival_times_s
 from fusee.client.infer import PreparedRequest, ask, infer_request
 from fusee.client.load import LoadReport, run_load
+from fusee.client.process import ServerProcess, server_process
 from fusee.server.types import Tensor
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -123,10 +124,10 @@ class Findings:
 class Soak:
     """One server under everything at once."""
 
-    def __init__(self, server: fusee_server.Running, minutes: float) -> None:
+    def __init__(self, server: ServerProcess, minutes: float) -> None:
         self.server = server
-        self.address = Address.of(server.addresses.http)
-        self.grpc = Address.of(server.addresses.grpc)
+        self.address = server.http
+        self.grpc = server.grpc
         self.half_s = minutes * 30.0
         self.start_s = monotonic()
         self.stopping = threading.Event()
@@ -309,7 +310,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_models(Path(folder))
         options = ["--isolate", "--model-control", "explicit", "--load-model", "*"]
-        with fusee_server.running(Path(folder), options) as server:
+        with server_process(Path(folder), options) as server:
             soak = Soak(server, minutes)
             found = soak.run()
     grown = growth(found.rss_mib, soak.half_s, 2 * soak.half_s)

@@ -39,6 +39,10 @@ def command(
     strict_readiness: Annotated[bool, typer.Option(help="Ready only when every selected model is.")] = True,
     keys_file: Annotated[Path | None, typer.Option(help="JSON file of keys and their scopes.")] = None,
     new_key: Annotated[str, typer.Option(help="Print a new key of that name and its entry; serves nothing.")] = "",
+    tune: Annotated[str, typer.Option(metavar="MODEL", help="Find how to serve it best; serves nothing else.")] = "",
+    p99_ms: Annotated[float, typer.Option(min=0.1, help="With --tune: the latency to keep.")] = 50.0,
+    duration: Annotated[float, typer.Option(min=0.5, help="With --tune: seconds of each load.")] = 3.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="With --tune: requests a second to begin with.")] = 50.0,
     allow_anonymous: Annotated[bool, typer.Option(help="Without keys on an address others can reach.")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain, for HTTP and gRPC.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of that certificate.")] = None,
@@ -66,6 +70,9 @@ def command(
         return
     if not repository:
         raise RequestError("fusee serve needs a folder of models, as in: fusee serve models/")
+    if tune:
+        _tune(repository[0], tune, p99_ms, duration, rate)
+        return
     settings = Settings(
         repository=tuple(repository),
         host=host,
@@ -111,13 +118,28 @@ def _print_key(name: str) -> None:
     print_json({"key": key, "entry": {"name": name, "sha256": digest, "scopes": ["infer", "read"]}})
 
 
+def _tune(repository: Path, model: str, p99_ms: float, duration_s: float, rate_per_s: float) -> None:
+    try:
+        from fusee.client.tune import Tried, Tuning, tune, way_config
+    except ImportError as err:
+        raise _missing(err) from err
+
+    def show(tried: Tried) -> None:
+        console.print(f"{tried.rate_per_s:8.1f} requests/s within {p99_ms:g} ms: {tried.way}")
+
+    tuning = Tuning(repository, model, p99_ms / 1e3, duration_s, rate_per_s)
+    best = tune(tuning, show)
+    console.print(f"\nbest: {best.way}. Its {model}/config.pbtxt:\n")
+    console.print(way_config(tuning, best.way), markup=False)
+
+
 def _run(settings: Settings) -> None:
     try:
         import uvloop
 
         from fusee.server.app import serve
     except ImportError as err:
-        raise RequestError(f"fusee serve needs the package {err.name!r}: pip install 'fusee[serve]'") from err
+        raise _missing(err) from err
     uvloop.run(serve(settings, _print_ports, lambda: console.print("ready")))
 
 
@@ -125,3 +147,7 @@ def _print_ports(ports: Ports) -> None:
     for name, port in (("HTTP", ports.http), ("gRPC", ports.grpc), ("metrics", ports.metrics)):
         if port is not None:
             console.print(f"{name} on {ports.host}:{port}")
+
+
+def _missing(err: ImportError) -> RequestError:
+    return RequestError(f"fusee serve needs the package {err.name!r}: pip install 'fusee[serve]'")

@@ -9,30 +9,28 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from benchmarks.serving.triton_peer import Addresses
+from fusee.base.errors import DeviceError
+from fusee.client.address import Address
 
 READY_S = 120.0
 STOP_S = 60.0
 LINE = re.compile(r"(HTTP|gRPC|metrics) on (\S+:\d+)")
 
 
-class ServerError(Exception):
-    """Our server did not start."""
+class ServerProcess(NamedTuple):
+    """A server: its process, and where its doors are."""
 
-
-class Running:
-    """A server process: where it listens, and its process number."""
-
-    def __init__(self, process: subprocess.Popen[str], addresses: Addresses) -> None:
-        self.process = process
-        self.addresses = addresses
+    process: subprocess.Popen[str]
+    http: Address
+    grpc: Address
+    metrics: Address
 
 
 @contextmanager
-def running(repository: Path, options: Sequence[str] = ()) -> Generator[Running]:
-    """``fusee serve`` on that repository, ready when the block begins. Raises ServerError with what it printed."""
+def server_process(repository: Path, options: Sequence[str] = ()) -> Generator[ServerProcess]:
+    """``fusee serve`` on that repository, ready when the block begins. Raises DeviceError with what it printed."""
     command = [sys.executable, "-m", "fusee", "serve", str(repository), *options]
     command += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -43,10 +41,10 @@ def running(repository: Path, options: Sequence[str] = ()) -> Generator[Running]
         found, lines = _await_ready(process.stdout)
         late.cancel()
         if len(found) < 3:
-            raise ServerError(f"fusee serve {repository} did not become ready; it printed:\n{''.join(lines)}")
+            raise DeviceError(f"fusee serve {repository} did not become ready; it printed:\n{''.join(lines)}")
         drain = threading.Thread(target=lambda: [None for _ in process.stdout or ()], daemon=True)
         drain.start()
-        yield Running(process, Addresses(found["HTTP"], found["gRPC"], found["metrics"]))
+        yield ServerProcess(process, found["HTTP"], found["gRPC"], found["metrics"])
     finally:
         late.cancel()
         process.terminate()
@@ -57,14 +55,14 @@ def running(repository: Path, options: Sequence[str] = ()) -> Generator[Running]
             process.wait()
 
 
-def _await_ready(output: IO[str]) -> tuple[dict[str, str], list[str]]:
+def _await_ready(output: IO[str]) -> tuple[dict[str, Address], list[str]]:
     """Addresses by door once it says "ready"; fewer when its output ends before."""
-    found: dict[str, str] = {}
+    found: dict[str, Address] = {}
     lines: list[str] = []
     for line in output:
         lines.append(line)
         if match := LINE.match(line):
-            found[match[1]] = match[2]
+            found[match[1]] = Address.of(match[2])
         if line.strip() == "ready":
             return found, lines
     return {}, lines

@@ -1,0 +1,216 @@
+"""Calls of one message and one answer: inference, and every other operation."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from asyncio import Task
+from collections.abc import Awaitable, Callable
+from time import monotonic_ns
+
+from fusee.server.access import Caller
+from fusee.server.errors import Reason, ServingError
+from fusee.server.grpc.compression import decompress
+from fusee.server.grpc.messages import PREFIX, PREFIX_BYTES, MessageReader, prefixed
+from fusee.server.grpc.responses import write_response
+from fusee.server.grpc.service import CallOpening
+from fusee.server.grpc.status import ANSWER, OK, refusal
+from fusee.server.grpc.stream import Buffer, Stream
+from fusee.server.plane import DataPlane
+from fusee.server.types import InferResponse, Ticket
+
+Respond = Callable[[DataPlane, bytes], Awaitable[bytes]]
+"""Answers a message with one. Raises ServingError."""
+
+
+class UnaryCall(ABC):
+    """Takes the message, and sends the answer or what went wrong."""
+
+    __slots__ = (
+        "_caller",
+        "_context",
+        "_held_bytes",
+        "_is_compressed",
+        "_is_over",
+        "_message",
+        "_opening",
+        "_reader",
+        "_stream",
+    )
+
+    def __init__(self, opening: CallOpening, stream: Stream) -> None:
+        self._opening = opening
+        self._stream = stream
+        self._reader: MessageReader | None = None
+        self._message: Buffer | None = None
+        self._is_compressed = False
+        self._held_bytes = 0
+        self._is_over = True
+        self._caller: Caller | None = None
+        self._context = opening.context(is_streaming=False)
+        self._enter()
+
+    @abstractmethod
+    def start(self, message: Buffer) -> None:
+        """Begin the work. Raises ServingError."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+
+    def _enter(self) -> None:
+        service = self._opening.service
+        try:
+            caller = self._opening.check()
+            service.enter()
+        except ServingError as err:
+            self._stream.send(b"", (), 0, refusal(err))
+            return
+        try:
+            service.access.begin(caller)
+        except ServingError as err:
+            service.leave()
+            self._stream.send(b"", (), 0, refusal(err))
+            return
+        self._caller = caller
+        self._is_over = False
+
+    def receive(self, piece: Buffer) -> None:
+        """See ``Exchange``."""
+        if self._is_over:
+            return
+        size_bytes = len(piece)
+        self._held_bytes += size_bytes
+        try:
+            self._opening.service.hold(size_bytes)
+            if self._reader is None and self._message is None and size_bytes >= PREFIX_BYTES:
+                flag, message_bytes = PREFIX.unpack_from(piece)
+                if not flag and message_bytes == size_bytes - PREFIX_BYTES <= self._opening.service.limits.body_bytes:
+                    self._message = piece[PREFIX_BYTES:]
+                    return
+            self._assemble(piece)
+        except ServingError as err:
+            self.fail(err)
+
+    def _assemble(self, piece: Buffer) -> None:
+        if self._reader is None:
+            self._reader = MessageReader(self._opening.service.limits.body_bytes)
+        for message in self._reader.feed(piece):
+            if self._message is not None:
+                raise ServingError(Reason.INTERNAL, "a second message; this call takes one")
+            self._is_compressed, self._message = message
+
+    def end(self) -> None:
+        """See ``Exchange``."""
+        if self._is_over:
+            return
+        message = self._message
+        self._message = None
+        try:
+            if message is None or (self._reader is not None and self._reader.is_within):
+                raise ServingError(Reason.INTERNAL, "the body ends before its message does; expected one message")
+            if self._is_compressed:
+                message = decompress(self._opening.coding, message, self._opening.service.limits.body_bytes)
+            self.start(message)
+        except ServingError as err:
+            self.fail(err)
+
+    def abort(self) -> None:
+        """See ``Exchange``."""
+        if not self._is_over:
+            self._close()
+            self.cancel()
+
+    def drained(self) -> None:  # noqa: B027: nothing waits for room
+        """See ``Exchange``."""
+
+    def waits_for_body(self) -> bool:
+        return not self._is_over and not self._stream.is_ended_by_peer
+
+    def answer(self, parts: list[Buffer], size_bytes: int) -> None:
+        """Send the answer, unless it came too late."""
+        if self._is_over:
+            return
+        coding = self._opening.answer_coding
+        body, body_bytes = prefixed(parts, size_bytes, coding)
+        self._close()
+        self._stream.send(ANSWER[coding], body, body_bytes, OK)
+
+    def fail(self, error: ServingError) -> None:
+        """Say what went wrong, unless it came too late."""
+        if self._is_over:
+            return
+        self._close()
+        self._stream.send(b"", (), 0, refusal(error))
+
+    def _close(self) -> None:
+        self._is_over = True
+        service = self._opening.service
+        service.release(self._held_bytes)
+        service.leave()
+        assert self._caller is not None
+        service.access.end(self._caller)
+
+
+class InferCall(UnaryCall):
+    """ModelInfer."""
+
+    __slots__ = ("_ticket",)
+
+    def __init__(self, opening: CallOpening, stream: Stream) -> None:
+        self._ticket: Ticket | None = None
+        super().__init__(opening, stream)
+
+    def start(self, message: Buffer) -> None:
+        """See ``UnaryCall``."""
+        service = self._opening.service
+        request, _ = service.requests.read(message, self._context)
+        self._ticket = service.plane.infer(request, self._done)
+
+    def cancel(self) -> None:
+        """See ``UnaryCall``."""
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    def _done(self, outcome: InferResponse | ServingError) -> None:
+        if isinstance(outcome, ServingError):
+            self.fail(outcome)
+        else:
+            self.answer(*write_response(outcome))
+
+
+class OperationCall(UnaryCall):
+    """A call that is answered in its own time, by a coroutine."""
+
+    __slots__ = ("_respond", "_task")
+
+    def __init__(self, respond: Respond, opening: CallOpening, stream: Stream) -> None:
+        self._respond = respond
+        self._task: Task[None] | None = None
+        super().__init__(opening, stream)
+
+    def start(self, message: Buffer) -> None:
+        """See ``UnaryCall``."""
+        self._task = asyncio.ensure_future(self._run(bytes(message)))
+
+    def cancel(self) -> None:
+        """See ``UnaryCall``."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, message: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._left_s()):
+                content = await self._respond(self._opening.service.plane, message)
+        except ServingError as err:
+            self.fail(err)
+        except TimeoutError:
+            self.fail(ServingError(Reason.DEADLINE, "the call took longer than its grpc-timeout"))
+        else:
+            self.answer([content], len(content))
+        finally:  # a bug of the plane's must not leave the caller waiting
+            self.fail(ServingError(Reason.INTERNAL, "the call failed"))
+
+    def _left_s(self) -> float | None:
+        deadline_ns = self._context.deadline_ns
+        return None if deadline_ns is None else (deadline_ns - monotonic_ns()) * 1e-9

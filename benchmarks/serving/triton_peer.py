@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 START_S = 90.0
-STOP_S = 30.0
+STOP_S = 15.0
 ATTEMPTS = 3  # another process may take a port between our look and the server's
 
 
@@ -32,7 +32,7 @@ class TritonError(Exception):
 
 
 def triton_home() -> Path | None:
-    """The folder that ``setup_triton`` filled: the one that TRITON_HOME names, or .triton here; None when neither is."""
+    """The folder that ``setup_triton`` filled: named by TRITON_HOME, else .triton here; or None."""
     home = Path(os.environ.get("TRITON_HOME") or Path(__file__).parents[2] / ".triton")
     return home if (home / ".installed").is_file() else None
 
@@ -85,13 +85,16 @@ def _command(home: Path, repository: Path, ports: tuple[int, int, int]) -> list[
         f"--model-repository={repository}",
         f"--backend-directory={home / 'backends'}",
         "--allow-gpu-metrics=false",
+        "--exit-timeout-secs=5",
         *doors,
     ]
 
 
 def _environment(home: Path) -> Mapping[str, str]:
+    """The backend's interpreter finds its packages, numpy 1 among them, by the first Python on the path."""
     libraries = f"{home / 'bundled'}:{home / 'lib'}"
-    return {**os.environ, "LD_LIBRARY_PATH": libraries, "PYTHONPATH": str(home / "packages")}
+    path = f"{home / 'venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "LD_LIBRARY_PATH": libraries, "PATH": path}
 
 
 def _free_ports(count: int) -> list[int]:

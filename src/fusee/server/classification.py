@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def _largest(item: Array, count: int) -> Array:
     return np.argsort(key, kind="stable")[:count]
 
 
-def _text(value: np.generic, index: int, labels: Sequence[str]) -> bytes:
+def _text(value: Any, index: int, labels: Sequence[str]) -> bytes:
     number = f"{value:f}" if value.dtype.kind == "f" else f"{value:d}"
     label = f":{labels[index]}" if index < len(labels) and labels[index] else ""
     return f"{number}:{index}{label}".encode()

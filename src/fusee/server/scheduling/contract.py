@@ -58,12 +58,18 @@ class Contract:
         self._rules = {spec.name: _Rule(spec, max_batch > 0) for spec in inputs}
         self._numbers = {spec.name: i for i, spec in enumerate(outputs)}
         self._is_fixed = all(rule.is_fixed for rule in self._rules.values())
+        self._required = frozenset(spec.name for spec in inputs if not spec.is_optional)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether arrays have a leading batch dimension."""
+        return self._max_batch > 0
 
     def admit(self, request: InferRequest) -> Admitted:
         """The request's arrays by input. Raises ServingError, whose message says what is wrong with it."""
         arrays: dict[str, Array] = {}
         rules = self._rules
-        if len(request.inputs) != len(rules):
+        if not len(self._required) <= len(request.inputs) <= len(rules):
             raise self._wrong_count(request)
         for tensor in request.inputs:
             rule = rules.get(tensor.name)
@@ -74,7 +80,7 @@ class Contract:
             if tensor.datatype != rule.datatype or array.dtype != rule.dtype:
                 raise self._wrong_type(tensor.name, tensor.datatype, rule)
             arrays[tensor.name] = array
-        if len(arrays) != len(rules):
+        if len(arrays) != len(request.inputs) or (len(arrays) < len(rules) and not arrays.keys() >= self._required):
             raise self._wrong_count(request)
         items = self._items(arrays) if self._max_batch else self._whole(arrays)
         return Admitted(arrays, items, self._signature(arrays), self._wanted(request) if request.outputs else None)
@@ -107,7 +113,7 @@ class Contract:
         if self._is_fixed:
             return ()
         start = 1 if self._max_batch else 0
-        return tuple(arrays[name].shape[start:] for name in self._rules)
+        return tuple(arrays[name].shape[start:] if name in arrays else None for name in self._rules)
 
     def _wanted(self, request: InferRequest) -> tuple[int, ...]:
         numbers: list[int] = []
@@ -121,7 +127,7 @@ class Contract:
     def _wrong_count(self, request: InferRequest) -> ServingError:
         given = [t.name for t in request.inputs]
         message = f"expected {len(self._rules)} inputs but got {len(given)} inputs for model '{self.name}'"
-        missing = [name for name in self._rules if name not in given]
+        missing = [name for name in self._rules if name in self._required and name not in given]
         if missing:
             return invalid(
                 f"{message}. Got input(s) [{_quoted(given)}], but missing required input(s) [{_quoted(missing)}]. "

@@ -1,0 +1,1 @@
+"""Models in folders: found, configured, built, loaded, replaced while they serve, compared."""

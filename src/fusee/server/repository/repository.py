@@ -1,0 +1,148 @@
+"""The models of a server, as the data plane asks for them. On the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from fusee.server.errors import Reason, ServingError
+from fusee.server.plane import Post, Servable
+from fusee.server.repository.layout import Refusal, Source, check_name, find_models
+from fusee.server.repository.lifecycle import Lifecycle
+from fusee.server.repository.loading import Backend
+from fusee.server.repository.models import Model, State
+from fusee.server.repository.overrides import Overrides
+from fusee.server.repository.polling import Poller
+from fusee.server.repository.routing import Route
+from fusee.server.settings import ModelControl, Settings
+from fusee.server.types import Json
+
+EVERYTHING = "*"  # among the models to load at start
+
+
+class Repository:
+    """Models by name and version. ``backends`` makes servables, by the name of the backend.
+
+    A new version of a model is rolled out in single calls of ``load``: with the parameters canary_version and
+    canary_percent, or shadow_version, in its config.pbtxt it answers some requests, or copies of them; without them it
+    is the latest and answers all; with a version_policy that names the one before, that answers again. Versions that
+    are loaded already are not made anew for it.
+    """
+
+    def __init__(self, settings: Settings, backends: Mapping[str, Backend], post: Post) -> None:
+        self._settings = settings
+        self._lifecycle = Lifecycle(settings, backends, post)
+        self._table = self._lifecycle.table
+        self._models = self._lifecycle.models
+        self._overrides = Overrides(settings)
+        self._polling: asyncio.Task[None] | None = None
+        self._is_started = False
+
+    async def start(self) -> None:
+        """Load what the settings select. A model that cannot be loaded says so in the index."""
+        settings = self._settings
+        found = await self._lifecycle.read(find_models, settings.repository)
+        is_selective = settings.model_control is ModelControl.EXPLICIT and EVERYTHING not in settings.load_models
+        if settings.model_control is ModelControl.EXPLICIT:
+            await self._load_all(settings.load_models if is_selective else found)
+        else:
+            await self._load_all(found)
+        self._is_started = True
+        if settings.model_control is ModelControl.POLL:
+            poller = Poller(self._lifecycle, settings)
+            self._polling = asyncio.get_running_loop().create_task(poller.run())
+
+    async def _load_all(self, names: Iterable[str]) -> None:
+        outcomes = await asyncio.gather(
+            *(self._lifecycle.load(n, is_explicit=True) for n in names), return_exceptions=True
+        )
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, ServingError):
+                self._models.setdefault(name, Model(name, refusal=outcome.message))
+            elif outcome is not None:
+                raise outcome
+
+    async def close(self) -> None:
+        """Answer what was accepted, then give everything back."""
+        if self._polling is not None:
+            self._polling.cancel()
+        await self._lifecycle.close()
+        self._overrides.close()
+
+    def find(self, name: str, version: str) -> Servable:
+        """The servable of a name and version, '' by policy. Raises ServingError NOT_FOUND or UNAVAILABLE."""
+        try:
+            return self._table[name, version]
+        except KeyError:
+            return self._lifecycle.find(name, version)
+
+    def index(self, ready_only: bool) -> list[Json]:
+        """Every model: loaded, being loaded, refused with the reason, or just there."""
+        entries = {m.name: m.documents(ready_only) for m in self._models.values()}
+        if not ready_only:
+            for name, found in find_models(self._settings.repository).items():
+                entries.setdefault(name, [_not_loaded(found)])
+        return [document for name in sorted(entries) for document in entries[name]]
+
+    def is_ready(self) -> bool:
+        """Whether the server answers: with strict readiness, only when all models that it is to have do."""
+        if not self._is_started or self._lifecycle.is_closed:
+            return False
+        return not self._settings.strict_readiness or all(m.is_ready for m in self._models.values() if m.is_wanted)
+
+    def is_model_ready(self, name: str, version: str) -> bool:
+        return (name, version) in self._table
+
+    def versions(self, name: str) -> list[str]:
+        """The versions that answer, ascending."""
+        model = self._models.get(name)
+        return sorted(model.ready(), key=int) if model else []
+
+    def servables(self) -> list[Servable]:
+        """Everything that answers, by name and version."""
+        models = [self._models[name] for name in sorted(self._models)]
+        return [x.servable for m in models for _, x in sorted(m.ready().items(), key=lambda item: int(item[0]))]
+
+    def comparison(self, name: str = "") -> list[Json]:
+        """What canaries and shadows have shown so far, of one model or of all that have any."""
+        routes = [r for (n, v), r in sorted(self._table.items()) if not v and name in ("", n)]
+        return [r.document() for r in routes if isinstance(r, Route)]
+
+    async def load(self, name: str, parameters: Mapping[str, Json]) -> None:
+        """Load a model, or what changed of it. Raises ServingError; what was loaded before then serves on.
+
+        ``parameters``: ``config`` is a configuration as JSON in place of the folder's, ``file:<version>/<name>``
+        base64 files in place of the folder; both only where the settings allow it.
+        """
+        self._check_control()
+        check_name(name)
+        override = await self._lifecycle.read(self._overrides.take, name, parameters)
+        await self._lifecycle.load(name, override, is_explicit=True)
+
+    async def unload(self, name: str, dependents: bool) -> None:
+        """Take a model out of service, and ensembles that ask it. ``dependents`` takes the models along that were
+        loaded for this one's sake alone. What was accepted is answered. Raises ServingError."""
+        self._check_control()
+        model = self._models.get(check_name(name))
+        if model is None:
+            return
+        await self._lifecycle.unload(model)
+        if not dependents:
+            return
+        for other in (self._models.get(n) for n in model.composing):
+            if other and not other.is_explicit and not self._lifecycle.dependents(other.name):
+                await self._lifecycle.unload(other)
+
+    def _check_control(self) -> None:
+        control = self._settings.model_control
+        if control is not ModelControl.EXPLICIT:
+            raise ServingError(
+                Reason.UNAVAILABLE,
+                f"explicit model load / unload is not allowed: the server runs with --model-control {control.value}",
+            )
+
+
+def _not_loaded(found: Source | Refusal) -> Json:
+    if isinstance(found, Source):
+        return {"name": found.name}
+    return {"name": found.name, "state": State.UNAVAILABLE.value, "reason": found.reason}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fusee.server.grpc.frames import ENHANCE_YOUR_CALM, ConnectionFault
 
+_EARNED = 3.0
+
 
 class Budget:
-    """A bucket of tokens, refilled with time. What makes work without asking for an answer takes from it: resets,
-    pings, settings, empty frames, tiny window updates."""
+    """A bucket of tokens, refilled with time and with every answer. What makes work without asking for an answer takes
+    from it: resets, pings, settings, empty frames, tiny window updates."""
 
     __slots__ = ("_capacity", "_filled_s", "_per_s", "_tokens")
 
@@ -25,3 +27,7 @@ class Budget:
             raise ConnectionFault(
                 ENHANCE_YOUR_CALM, f"too many {what} frames; up to {self._per_s:g} a second are taken in the long run"
             )
+
+    def earn(self) -> None:
+        """An answer is sent, for which a peer may well send window updates and a ping."""
+        self._tokens = min(self._capacity, self._tokens + _EARNED)

@@ -141,6 +141,8 @@ class Connection(Protocol):
     ) -> None:
         """See ``Stream.send``."""
         if not self._is_closing and not stream.has_ended:
+            if size_bytes:
+                self._budget.earn()
             self._sender.send(stream, headers, parts, size_bytes, trailers)
 
     def reset(self, stream: Stream, code: int) -> None:

@@ -121,8 +121,9 @@ class UnaryCall(ABC):
             self._close()
             self.cancel()
 
-    def drained(self) -> None:  # noqa: B027: nothing waits for room
+    def drained(self) -> None:
         """See ``Exchange``."""
+        return  # nothing waits for room
 
     def waits_for_body(self) -> bool:
         return not self._is_over and not self._stream.is_ended_by_peer

@@ -18,8 +18,7 @@ Arrays = dict[str, Array]
 class Instance:
     """Runs batches, one at a time: whoever takes it out of the free ones has it alone."""
 
-    def __init__(self, number: int, session: Session) -> None:
-        self.number = number
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._memory: dict[str, Memory] = {}
 

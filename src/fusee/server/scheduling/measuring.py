@@ -8,34 +8,50 @@ from time import monotonic_ns
 import numpy as np
 
 from fusee.server.errors import ServingError
+from fusee.server.scheduling.contract import Admitted, Contract
 from fusee.server.scheduling.instance import Arrays, Instance
+from fusee.server.scheduling.latency import LatencyTables
 from fusee.server.scheduling.options import BatchOptions
-from fusee.server.scheduling.servable import EngineServable
 from fusee.server.types import InferRequest, Tensor, TensorSpec
 from fusee.server.wire import NUMPY
 
 BUDGET_S = 2.0
 REPEATS = 20  # of each batch size, where the budget allows
+SHORT_NS = 150_000
+"""A batch that runs in less on one thread is to have one thread: more of them wait for each other about as long."""
+TRIAL_NS = 100_000_000
 
 
-def measure(servable: EngineServable, budget_s: float = BUDGET_S) -> None:
-    """Run zeros of several batch sizes on every instance. Blocks; before the first request only.
+def measure(
+    contract: Contract, options: BatchOptions, instances: Sequence[Instance], tables: LatencyTables, budget_s: float
+) -> None:
+    """Run zeros of several batch sizes on every instance, and note how long they take.
 
     A model is left to be measured by its requests when only they tell its inputs' sizes, or when it refuses zeros.
     """
-    if not all(spec.shape.count(-1) == int(servable.is_batched) for spec in servable.inputs):
-        return
     end_ns = monotonic_ns() + int(budget_s * 1e9)
-    for size in measured_sizes(servable.options):
-        tensors = [_zeros(spec, size) for spec in servable.inputs]
-        admitted = servable.contract.admit(InferRequest(servable.name, servable.version, "", tuple(tensors)))
+    for size in measured_sizes(options):
+        admitted = zeros(contract, size)
+        if admitted is None:
+            return
         try:
-            taken_ns = _least_ns(servable.instances, admitted.arrays, end_ns)
+            taken_ns = _least_ns(instances, admitted.arrays, end_ns)
         except ServingError:
             return
-        servable.latencies.of(admitted.signature).observe(size, taken_ns)
+        tables.of(admitted.signature).observe(size, taken_ns)
         if monotonic_ns() >= end_ns:
             return
+
+
+def is_enough(contract: Contract, options: BatchOptions, instance: Instance) -> bool:
+    """Whether the largest batch is over on that instance before more threads would have come to help."""
+    admitted = zeros(contract, max(measured_sizes(options)))
+    if admitted is None:
+        return False
+    try:
+        return _least_ns([instance], admitted.arrays, monotonic_ns() + TRIAL_NS) <= SHORT_NS
+    except ServingError:
+        return False
 
 
 def measured_sizes(options: BatchOptions) -> list[int]:
@@ -62,6 +78,14 @@ def _least_ns(instances: Sequence[Instance], arrays: Arrays, end_ns: int) -> int
         if now_ns >= end_ns:
             break
     return least_ns
+
+
+def zeros(contract: Contract, size: int) -> Admitted | None:
+    """A request of that many items; None when the model leaves more than the batch to its requests."""
+    if any(spec.shape.count(-1) != int(contract.is_batched) for spec in contract.inputs):
+        return None
+    tensors = [_zeros(spec, size) for spec in contract.inputs]
+    return contract.admit(InferRequest(contract.name, "", "", tuple(tensors)))
 
 
 def _zeros(spec: TensorSpec, size: int) -> Tensor:

@@ -58,10 +58,10 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class InstanceOptions:
-    """How many sessions of an engine run side by side, and the threads of each."""
+    """How many sessions of an engine run side by side, and the threads of each where that is said."""
 
     count: int = 1
-    threads: int = 1
+    threads: int | None = None
 
 
 def batch_options(config: ModelConfig) -> BatchOptions:
@@ -121,11 +121,8 @@ def _policy(asked: ModelQueuePolicy) -> QueuePolicy:
     )
 
 
-def instance_options(config: ModelConfig, cores: int, threads: int | None = None) -> InstanceOptions:
-    """Instances, and the threads of each: what the configuration says, else ``threads``, else the ``cores`` shared out.
-
-    Raises RequestError.
-    """
+def instance_options(config: ModelConfig) -> InstanceOptions:
+    """What the configuration says about instances. Raises RequestError."""
     count = 0
     for group in config.instance_group:
         if group.kind == ModelInstanceGroup.KIND_GPU:
@@ -141,7 +138,7 @@ def instance_options(config: ModelConfig, cores: int, threads: int | None = None
     said = _number(config, "threads")
     if said is not None and (said != int(said) or said < 1):
         raise _wrong(config.name, "parameter 'threads'", f"{said:g}", "a whole number, 1 or above")
-    return InstanceOptions(count, int(said) if said is not None else threads or max(1, cores // count))
+    return InstanceOptions(count, None if said is None else int(said))
 
 
 def _target_ns(config: ModelConfig) -> int | None:

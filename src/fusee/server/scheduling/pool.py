@@ -14,7 +14,7 @@ from time import monotonic_ns
 from fusee.server.errors import ServingError
 from fusee.server.scheduling.batcher import Batch, Batcher, Refusal
 from fusee.server.scheduling.instance import Instance
-from fusee.server.scheduling.latency import LatencyTables
+from fusee.server.scheduling.latency import LatencyTable, LatencyTables
 from fusee.server.scheduling.submission import Run, Submission
 
 NEVER_NS = 1 << 62
@@ -42,7 +42,8 @@ class Pool:
         self._tables = tables
         self._execute = execute
         self._refuse = refuse
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._watched_ns = NEVER_NS  # when a waiting thread looks again, at the latest
         self._is_woken = False  # a thread was woken and has not looked yet
         self._is_stopped = False
@@ -66,7 +67,7 @@ class Pool:
     def add(self, submission: Submission, now_ns: int) -> ServingError | None:
         """Queue a request; the error when it cannot be taken."""
         request = submission.request
-        with self._changed:
+        with self._lock:
             error = self._batcher.add(submission, now_ns, request.priority, request.timeout_us)
             if error is None and not self._is_woken and self._must_look(submission):
                 self._wake()
@@ -74,31 +75,31 @@ class Pool:
 
     def cancel(self, submission: Submission) -> bool:
         """Take a request out of the queue; False when an instance has it."""
-        with self._changed:
+        with self._lock:
             return self._batcher.cancel(submission)
 
     def claim(self) -> Instance | None:
         """A free instance for the caller alone, when nothing waits for one; ``release`` is owed."""
-        with self._changed:
+        with self._lock:
             return self._free.pop() if self._free and not self._batcher.waiting else None
 
-    def release(self, instance: Instance, submission: Submission, ns: int) -> None:
-        """Give an instance back that ran one request in so many nanoseconds."""
-        with self._changed:
+    def release(self, instance: Instance, table: LatencyTable, items: int, ns: int) -> None:
+        """Give an instance back that ran that many items in so many nanoseconds."""
+        with self._lock:
             self._free.append(instance)
-            self._tables.of(submission.signature).observe(submission.items, ns)
+            table.observe(items, ns)
             if self._batcher.waiting:
                 self._wake()
 
     def drain(self) -> None:
         """Hold no request back for others any more."""
-        with self._changed:
+        with self._lock:
             self._batcher.is_closing = True
             self._wake()
 
     def close(self) -> None:
         """End the threads and the sessions. Nothing waits any more. Blocks until runs under way are over."""
-        with self._changed:
+        with self._lock:
             self._is_stopped = True
             self._changed.notify_all()
         for thread in self._threads:
@@ -119,13 +120,13 @@ class Pool:
         while (taken := self._take()) is not None:
             instance, run = taken
             self._execute(instance, run)
-            with self._changed:
+            with self._lock:
                 self._free.append(instance)
                 self._tables.of(run.signature).observe(run.items, monotonic_ns() - run.started_ns)
 
     def _take(self) -> tuple[Instance, Run] | None:
         """The next batch and who is to run it; None when the pool closes."""
-        with self._changed:
+        with self._lock:
             while not self._is_stopped:
                 self._is_woken = False
                 now_ns = monotonic_ns()

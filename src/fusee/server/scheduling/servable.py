@@ -17,7 +17,8 @@ from fusee.server.scheduling.batcher import Batcher, Refusal
 from fusee.server.scheduling.contract import Admitted, Contract, can_join, contract_of
 from fusee.server.scheduling.explain import Explanation, Explanations
 from fusee.server.scheduling.instance import Arrays, Instance
-from fusee.server.scheduling.latency import LatencyTables
+from fusee.server.scheduling.latency import LatencyTable, LatencyTables
+from fusee.server.scheduling.measuring import BUDGET_S, is_enough, measure
 from fusee.server.scheduling.options import BatchOptions, batch_options, instance_options
 from fusee.server.scheduling.pool import Pool
 from fusee.server.scheduling.submission import Run, Submission
@@ -45,6 +46,7 @@ class EngineServable:
         contract: Contract,
         options: BatchOptions,
         instances: Sequence[Instance],
+        latencies: LatencyTables,
         post: Post,
     ) -> None:
         self.name = contract.name
@@ -53,7 +55,7 @@ class EngineServable:
         self.labels = labels
         self.contract = contract
         self.options = options
-        self.latencies = LatencyTables()
+        self.latencies = latencies
         self.statistics = ModelStatistics()
         self._explanations = Explanations()
         self._post = post
@@ -77,16 +79,6 @@ class EngineServable:
         return self.contract.outputs
 
     @property
-    def is_batched(self) -> bool:
-        """Whether arrays have a leading batch dimension."""
-        return self.config.max_batch_size > 0
-
-    @property
-    def instances(self) -> tuple[Instance, ...]:
-        """The sessions, which ``measure`` runs before the first request."""
-        return self._pool.instances
-
-    @property
     def queue_length(self) -> int:
         """Requests that wait for an instance or for others."""
         return self._pool.waiting
@@ -107,10 +99,11 @@ class EngineServable:
         except ServingError as err:
             self._fail(request, done, err)
             return ANSWERED
-        submission = Submission(request, done, admitted, self._cancel)
-        if self._belongs_here(admitted, now_ns) and (instance := self._pool.claim()) is not None:
-            self._run_here(instance, submission)
+        table = self.latencies.of(admitted.signature)
+        if self._belongs_here(admitted.items, table, now_ns) and (instance := self._pool.claim()) is not None:
+            self._run_here(instance, table, request, done, admitted)
             return ANSWERED
+        submission = Submission(request, done, admitted, self._cancel)
         error = self._pool.add(submission, now_ns)
         if error is not None:
             submission.is_answered = True
@@ -120,40 +113,40 @@ class EngineServable:
 
     # On the loop's thread, without a queue
 
-    def _belongs_here(self, admitted: Admitted, now_ns: int) -> bool:
+    def _belongs_here(self, items: int, table: LatencyTable, now_ns: int) -> bool:
         """Whether the run is so short that it is over before another thread would have begun.
 
         In a burst it is not, when the requests together take clearly less time than one by one.
         """
         if not self._can_run_here:
             return False
-        table = self.latencies.of(admitted.signature)
-        run_ns = table.estimate_ns(admitted.items)
+        run_ns = table.estimate_ns(items)
         if not 0.0 < run_ns <= HERE_NS or (self.options.preserve_ordering and not self._pool.is_idle):
             return False
-        if not self.options.is_batching or now_ns - self._here_ns > BURST_NS:
+        if run_ns <= HOP_NS or not self.options.is_batching or now_ns - self._here_ns > BURST_NS:
             return True
-        return run_ns - table.best_per_item_ns(self.options.max_batch_size) * admitted.items <= HOP_NS
+        return run_ns - table.best_per_item_ns(self.options.max_batch_size) * items <= HOP_NS
 
-    def _run_here(self, instance: Instance, submission: Submission) -> None:
-        timing = submission.request.timing
+    def _run_here(
+        self, instance: Instance, table: LatencyTable, request: InferRequest, done: Done, admitted: Admitted
+    ) -> None:
+        timing = request.timing
         started_ns = timing.started_ns = timing.input_done_ns = monotonic_ns()
         answer: InferResponse | ServingError
         try:
-            arrays = instance.run(submission.admitted.arrays)
+            arrays = instance.run(admitted.arrays)
             timing.infer_done_ns = monotonic_ns()
-            answer = self._response(submission, arrays)
+            answer = self._response(request, admitted, arrays)
         except ServingError as err:
             answer = err
-        self._here_ns = timing.finished_ns = monotonic_ns()
-        self._pool.release(instance, submission, timing.finished_ns - started_ns)
-        submission.is_answered = True
+        self._here_ns = timing.finished_ns = finished_ns = monotonic_ns()
+        self._pool.release(instance, table, admitted.items, finished_ns - started_ns)
         if isinstance(answer, ServingError):
-            self._fail(submission.request, submission.done, answer)
+            self._fail(request, done, answer)
             return
-        infer_ns = timing.infer_done_ns - started_ns
-        self.statistics.executed(submission.items, 0, infer_ns, timing.finished_ns - timing.infer_done_ns)
-        self._succeed(submission, answer)
+        infer_done_ns = timing.infer_done_ns
+        self.statistics.executed(admitted.items, 0, infer_done_ns - started_ns, finished_ns - infer_done_ns)
+        self._succeed(request, done, admitted.items, answer)
 
     # On an instance's thread
 
@@ -182,7 +175,7 @@ class EngineServable:
         timing.input_done_ns = monotonic_ns()
         arrays = instance.run(submission.admitted.arrays)
         timing.infer_done_ns = monotonic_ns()
-        submission.answer = self._response(submission, arrays)
+        submission.answer = self._response(submission.request, submission.admitted, arrays)
 
     def _run_joined(self, instance: Instance, submissions: Sequence[Submission]) -> None:
         """Several requests: each gets its part of outputs that are made anew for every batch."""
@@ -194,7 +187,7 @@ class EngineServable:
         for submission in submissions:
             stop = start + submission.items
             part = {name: array[start:stop] for name, array in arrays.items()}
-            submission.answer = self._response(submission, part)
+            submission.answer = self._response(submission.request, submission.admitted, part)
             timing = submission.request.timing
             timing.input_done_ns, timing.infer_done_ns = input_done_ns, infer_done_ns
             start = stop
@@ -207,10 +200,10 @@ class EngineServable:
             except ServingError as err:
                 submission.answer = err
 
-    def _response(self, submission: Submission, arrays: Arrays) -> InferResponse:
-        request, outputs = submission.request, self._outputs
+    def _response(self, request: InferRequest, admitted: Admitted, arrays: Arrays) -> InferResponse:
+        outputs = self._outputs
         tensors: list[Tensor] = []
-        for number in submission.admitted.outputs or self._all:
+        for number in admitted.outputs or self._all:
             name, datatype = outputs[number]
             array: Array = arrays[name]
             tensors.append(Tensor(name, datatype, array.shape, array))
@@ -249,7 +242,7 @@ class EngineServable:
             if isinstance(answer, ServingError):
                 self._fail(submission.request, submission.done, answer)
             else:
-                self._succeed(submission, answer)
+                self._succeed(submission.request, submission.done, submission.items, answer)
 
     def _deliver_refusals(self, refused: Sequence[Refusal[Submission]]) -> None:
         for submission, error in refused:
@@ -263,10 +256,10 @@ class EngineServable:
         submission.is_answered = True
         self._fail(submission.request, submission.done, ServingError(Reason.CANCELLED, "the request was cancelled"))
 
-    def _succeed(self, submission: Submission, response: InferResponse) -> None:
-        self.statistics.succeeded(submission.request.timing, submission.items)
+    def _succeed(self, request: InferRequest, done: Done, items: int, response: InferResponse) -> None:
+        self.statistics.succeeded(request.timing, items)
         self._answered()
-        submission.done(response)
+        done(response)
 
     def _fail(self, request: InferRequest, done: Done, error: ServingError) -> None:
         failure = "REJECTED" if error.reason in _REJECTED else _FAILURES.get(error.reason, "OTHER")
@@ -297,16 +290,31 @@ def serve_engine(
     post: Post,
     labels: Mapping[str, tuple[str, ...]] | None = None,
     threads: int | None = None,
+    budget_s: float = BUDGET_S,
 ) -> EngineServable:
-    """A servable of an engine under a completed configuration. ``measure`` it before the first request.
+    """A servable of an engine under a completed configuration, measured and ready. Blocks for ``budget_s`` or less.
 
     ``threads`` is for each instance where the configuration does not say. Raises RequestError when the configuration
     asks for what cannot be.
     """
-    options, instances = batch_options(config), instance_options(config, default_threads(), threads)
+    options, asked = batch_options(config), instance_options(config)
     if options.is_batching and not can_join(engine.plan):
         options = BatchOptions(max_batch_size=options.max_batch_size, target_ns=options.target_ns)
     contract = contract_of(name, engine.plan, config)
-    sessions = [engine.session(threads=instances.threads) for _ in range(instances.count)]
-    ready = [Instance(i, session) for i, session in enumerate(sessions)]
-    return EngineServable(version, config, labels or {}, contract, options, ready, post)
+    instances = _instances(engine, contract, options, asked.count, asked.threads or threads)
+    latencies = LatencyTables()
+    measure(contract, options, instances, latencies, budget_s)
+    return EngineServable(version, config, labels or {}, contract, options, instances, latencies, post)
+
+
+def _instances(
+    engine: Engine, contract: Contract, options: BatchOptions, count: int, threads: int | None
+) -> list[Instance]:
+    """Sessions of that many threads; of one where that is enough, else of the cores shared out."""
+    if threads is None:
+        first = Instance(engine.session(threads=1))
+        threads = max(1, default_threads() // count)
+        if threads == 1 or is_enough(contract, options, first):
+            return [first, *(Instance(engine.session(threads=1)) for _ in range(count - 1))]
+        first.close()
+    return [Instance(engine.session(threads=threads)) for _ in range(count)]

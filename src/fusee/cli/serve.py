@@ -140,13 +140,19 @@ def _run(settings: Settings) -> None:
         from fusee.server.app import serve
     except ImportError as err:
         raise _missing(err) from err
-    uvloop.run(serve(settings, _print_ports, lambda: console.print("ready")))
+    uvloop.run(serve(settings, _print_ports, _print_loaded))
 
 
 def _print_ports(ports: Ports) -> None:
     for name, port in (("HTTP", ports.http), ("gRPC", ports.grpc), ("metrics", ports.metrics)):
         if port is not None:
             console.print(f"{name} on {ports.host}:{port}")
+
+
+def _print_loaded(failed: list[str]) -> None:
+    for reason in failed:
+        console.print(f"not loaded: {reason}", markup=False)
+    console.print("not ready: see above" if failed else "ready")
 
 
 def _missing(err: ImportError) -> RequestError:

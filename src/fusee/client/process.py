@@ -65,4 +65,6 @@ def _await_ready(output: IO[str]) -> tuple[dict[str, Address], list[str]]:
             found[match[1]] = Address.of(match[2])
         if line.strip() == "ready":
             return found, lines
+        if line.startswith("not ready"):
+            break
     return {}, lines

@@ -9,7 +9,7 @@ from fusee.server.proto.model_config_pb2 import ModelConfig
 from fusee.server.statistics import ModelStatistics
 from fusee.server.types import Done, InferRequest, Json, TensorSpec, Ticket
 
-Post = Callable[[Callable[[], None]], None]
+Post = Callable[[Callable[[], None]], object]
 """Runs a function on the loop's thread, soon; may be called from any thread."""
 
 

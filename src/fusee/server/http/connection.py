@@ -42,6 +42,10 @@ class Desk(Protocol):
     is_closing: bool
     connections: set[Connection]
 
+    def left(self, connection: Connection) -> None:
+        """A connection is gone."""
+        ...
+
 
 class State(Enum):
     """What a connection waits for."""
@@ -104,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._desk.connections.discard(self)
+        self._desk.left(self)
         self._body = self._chunks = None
         if self.state is not State.ANSWER:
             self._release()
@@ -122,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def close_when_idle(self) -> None:
         """Close now, or after the answer that is under way."""
-        if self.state is State.IDLE and not self._pending:
+        if self.state is State.IDLE:
             self._close()
 
     def abort(self) -> None:
@@ -171,10 +175,9 @@ class Connection(asyncio.BufferedProtocol):
         if end < 4 or end > self._limits.header_bytes:
             self._keep_head(content)
             return b""
-        self._look_up(content[:end])
-        head, call = self._head, self._call
-        assert head is not None
-        assert call is not None
+        head, call = self._look_up(content[:end])
+        if isinstance(call, Refusal):
+            return self._turn_down(head, call, content[end:])
         if head.is_chunked:
             self._expect_body(head, call)
             self._chunks = Chunks(self._limits)
@@ -195,20 +198,32 @@ class Connection(asyncio.BufferedProtocol):
         if self.state is State.IDLE:
             self._wait(State.HEAD, self._limits.header_timeout_s)
 
-    def _look_up(self, content: bytes) -> None:
-        """Read a head, unless it is the last one again."""
-        if content == self._head_content:
-            return
-        self._head_content, self._call = b"", None
+    def _look_up(self, content: bytes) -> tuple[Head, Call | Refusal]:
+        """Read a head, unless it is the last one again. Raises Refusal."""
+        if self._head is not None and self._call is not None and content == self._head_content:
+            return self._head, self._call
+        self._head_content, self._head, self._call = b"", None, None
         self._head = head = read_head(content)
         if head.body_bytes > self._limits.body_bytes:
             raise refusal(
                 413,
                 f"the body is {head.body_bytes} bytes by its content-length, up to {self._limits.body_bytes} are taken",
             )
-        self._call = self._core.prepare(head.method, head.target, head.headers)
+        try:
+            self._call = self._core.prepare(head.method, head.target, head.headers)
+        except Refusal as err:
+            return head, err
         if len(content) <= _KEPT_HEAD_BYTES:
             self._head_content = content
+        return head, self._call
+
+    def _turn_down(self, head: Head, refused: Refusal, rest: bytes) -> bytes:
+        """Answer a request that asks for nothing there is. Without a body the connection goes on."""
+        if head.has_body:
+            raise refused
+        self.state = State.ANSWER
+        self._respond(refused.response)
+        return rest
 
     def _expect_body(self, head: Head, call: Call) -> None:
         """Let the caller in before his body. Raises ServingError."""
@@ -281,7 +296,7 @@ class Connection(asyncio.BufferedProtocol):
         self._release()
         self._is_last = True
         self._write(refused.response)
-        self._close()
+        self._close_after_word()
 
     def _write(self, response: Response) -> None:
         transport = self._transport
@@ -306,16 +321,19 @@ class Connection(asyncio.BufferedProtocol):
         return b"".join(lines)
 
     def _close(self) -> None:
-        """Hang up once all is written. A caller who may be sending still is let finish his word, else the answer is
-        lost on him: a socket closed on unread bytes resets."""
-        transport = self._transport
-        if transport is None:
+        """Hang up once all is written."""
+        self._wait(State.CLOSING, self._limits.header_timeout_s)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _close_after_word(self) -> None:
+        """Hang up on a caller who may be sending still: a socket closed on unread bytes resets, and the answer would
+        be lost on him."""
+        if self._transport is None or not self._transport.can_write_eof():
+            self._close()
             return
         self._wait(State.CLOSING, self._limits.header_timeout_s)
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
+        self._transport.write_eof()
 
     def _wait(self, state: State, timeout_s: float) -> None:
         self.state = state

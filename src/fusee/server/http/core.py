@@ -15,6 +15,7 @@ from fusee.server.errors import Reason, ServingError
 from fusee.server.http.answer import infer_response
 from fusee.server.http.call import Call
 from fusee.server.http.messages import Refusal, Respond, Response, error_response
+from fusee.server.http.openapi import openapi_page
 from fusee.server.http.operations import NOT_READY, answer_of, arguments_of, is_probe
 from fusee.server.http.raw import raw_request
 from fusee.server.http.routes import Router
@@ -32,7 +33,7 @@ class Core:
         self._plane = house.plane
         self._access = house.access
         self._limits = house.limits
-        self._router = Router(pages)
+        self._router = Router((*pages, openapi_page()))
         self._tasks: set[asyncio.Task[Response]] = set()
         self._held_bytes = 0
         self.under_way = 0

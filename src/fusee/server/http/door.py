@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from email.utils import formatdate
 from time import monotonic
 
@@ -27,6 +28,7 @@ class HttpDoor:
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self.connections: set[Connection] = set()
         self.is_closing = False
+        self._emptied = asyncio.Event()
         self.now_s = monotonic()
         self.date = b""
         self._tick_s = _tick_s(house.limits)
@@ -53,13 +55,19 @@ class HttpDoor:
             self._server.close()
         for connection in tuple(self.connections):
             connection.close_when_idle()
-        until_s = monotonic() + grace_s
-        while self.connections and monotonic() < until_s:
-            await asyncio.sleep(min(0.02, grace_s))
+        if self.connections:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace_s)
         for connection in tuple(self.connections):
             connection.abort()
         await self.core.finished()
         self._timer.cancel()
+
+    def left(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self.is_closing and not self.connections:
+            self._emptied.set()
 
     def _tick(self) -> None:
         self.now_s = monotonic()

@@ -67,7 +67,7 @@ def _cuda_region(document: Arguments) -> Arguments:
 
 
 def _probe(field: str) -> Callable[[Json], Response]:
-    """Health answers have no body: 200, or 400 when not ready."""
+    """Health answers say it by their status: 200, or 400 when not ready."""
     return lambda answer: READY if answer[field] else NOT_READY
 
 
@@ -88,7 +88,7 @@ def _spelling(operation: str) -> Spelling:
 
 
 READY = Response(200)
-NOT_READY = Response(400)
+NOT_READY = json_response({"error": "not ready"}, 400)
 _AS_IT_IS = Spelling(_same, json_response)
 _PROBES = ("server_live", "server_ready", "model_ready")
 _SPELLINGS: Mapping[str, Spelling] = {

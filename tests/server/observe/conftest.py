@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,30 @@ from fusee.server.proto.model_config_pb2 import ModelConfig
 from fusee.server.scheduling.explain import Explanation
 from fusee.server.statistics import ModelStatistics
 from fusee.server.types import Done, InferRequest, TensorSpec, Ticket, Timing
+
+COMPARISON = {
+    "model": "digits",
+    "stable_version": "3",
+    "stable_requests": 90,
+    "canary_version": "4",
+    "canary_percent": 10.0,
+    "canary_requests": 10,
+    "shadow_version": "5",
+    "shadow": {
+        "requests": 100,
+        "dropped": 3,
+        "failed": 1,
+        "outputs": {
+            "logits": {
+                "compared": 99,
+                "mismatched": 0,
+                "max_abs_difference": 0.25,
+                "max_rel_difference": None,
+                "argmax_agreement": 0.98,
+            }
+        },
+    },
+}
 
 
 @dataclass
@@ -56,6 +81,12 @@ def passed(request_us: int, queue_us: int = 100, input_us: int = 10, output_us: 
 @pytest.fixture
 def passing() -> Callable[..., Timing]:
     return passed
+
+
+@pytest.fixture
+def comparison() -> Any:
+    """What the repository tells of a model with a canary and a shadow."""
+    return COMPARISON
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from fusee.server.observe.exposition import Exemplar, Family, Kind, Sample, accepts_openmetrics, exposition
 from fusee.server.observe.machine import Process
 from fusee.server.observe.metrics import families, pages, render
-from fusee.server.observe.sources import Comparison, DoorCounts, Sources
+from fusee.server.observe.sources import DoorCounts, Sources
 from fusee.server.operations import Scope
 from fusee.server.statistics import Histogram, ModelStatistics
 
@@ -113,22 +113,27 @@ def test_readiness_comes_from_the_index(model: Any):
     assert found == {("digits", "3"): 1, ("broken", "1"): 0, ("idle", ""): 0}
 
 
-def test_doors_shadows_and_processes():
+def test_doors_shadows_and_processes(comparison: Any):
     doors = DoorCounts()
     for code in (200, 200, 503):
         doors.answered("http", code)
     doors.answered("grpc", "OK")
-    shadow = Comparison("digits", "4", "3", compared=100, different=2, failed=1, largest_difference=0.25)
     gone = Process("engine", pid=2**31 - 1, restarts=2)
-    found = values(Sources(tuple, comparisons=lambda: [shadow], processes=lambda: [gone], doors=doors))
+    found = values(Sources(tuple, comparisons=lambda: [comparison], processes=lambda: [gone], doors=doors))
     assert found["fusee_door_requests_total", (("code", "200"), ("door", "http"))] == 2
     assert found["fusee_door_requests_total", (("code", "503"), ("door", "http"))] == 1
     assert found["fusee_door_requests_total", (("code", "OK"), ("door", "grpc"))] == 1
-    shadowed = (("against", "3"), ("model", "digits"), ("version", "4"))
-    assert found["fusee_shadow_compared_total", shadowed] == 100
-    assert found["fusee_shadow_different_total", shadowed] == 2
-    assert found["fusee_shadow_failed_total", shadowed] == 1
-    assert found["fusee_shadow_largest_difference", shadowed] == 0.25
+    canary = (("model", "digits"), ("role", "canary"), ("version", "4"))
+    assert found["fusee_routed_requests_total", canary] == 10
+    shadow = (("model", "digits"), ("version", "5"))
+    assert found["fusee_shadow_requests_total", shadow] == 100
+    assert found["fusee_shadow_dropped_total", shadow] == 3
+    assert found["fusee_shadow_failed_total", shadow] == 1
+    output = (("model", "digits"), ("output", "logits"), ("version", "5"))
+    assert found["fusee_shadow_compared_total", output] == 99
+    assert found["fusee_shadow_max_abs_difference", output] == 0.25
+    assert found["fusee_shadow_max_rel_difference", output] == math.inf
+    assert found["fusee_shadow_argmax_agreement_ratio", output] == 0.98
     assert found["fusee_process_restarts_total", (("process", "engine"),)] == 2
     assert ("fusee_process_open_fds", (("process", "engine"),)) not in found
 

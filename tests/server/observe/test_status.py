@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusee.server.door import Page
-from fusee.server.observe.sources import Comparison, DoorCounts, Sources
+from fusee.server.observe.sources import DoorCounts, Sources
 from fusee.server.observe.status import document, page_html, pages, quantile
 from fusee.server.operations import Scope
 from fusee.server.statistics import Histogram
@@ -48,7 +48,7 @@ def test_a_models_entry(model: Any):
     record = entry["record"]
     assert (entry["name"], entry["version"], entry["state"]) == ("digits", "3", "READY")
     assert (record["succeeded"], record["failures"], record["rejections"]) == (4, {"REJECTED": 1}, {"overloaded": 1})
-    assert (record["queue_depth"], record["pending"], record["batches"]) == (1, 2, {4: 2})
+    assert (record["queue_depth"], record["pending"], record["batches"]) == (1, 2, {"1": 0, "2": 0, "3–4": 2})
     assert record["stages_s"]["queue"] == pytest.approx(100e-6)
     assert record["latency"]["p50"] == pytest.approx(0.0025)
     assert record["waits"]["reasons"] == {"nothing more fits into the batch": 1}
@@ -70,13 +70,12 @@ def test_what_does_not_answer_says_why(model: Any):
     ]
 
 
-def test_doors_comparisons_and_processes():
+def test_doors_comparisons_and_processes(comparison: Any):
     doors = DoorCounts()
     doors.answered("http", 200)
-    shadow = Comparison("digits", "4", "3", compared=10, different=1, failed=0, largest_difference=0.5)
-    found = document(Sources(tuple, comparisons=lambda: [shadow], doors=doors))
+    found = document(Sources(tuple, comparisons=lambda: [comparison], doors=doors))
     assert found["doors"] == [{"door": "http", "code": "200", "count": 1}]
-    assert found["comparisons"][0]["largest_difference"] == 0.5
+    assert found["comparisons"] == [comparison]
     assert found["processes"][0]["resident_bytes"] > 1e6
 
 
@@ -165,10 +164,10 @@ def drawn_by_chromium(address: str, profile: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_browser_draws_it_and_runs_nothing_of_what_it_shows(model: Any, stand: Any, tmp_path: Path):
+def test_a_browser_draws_it_and_runs_nothing_of_what_it_shows(model: Any, stand: Any, comparison: Any, tmp_path: Path):
     hostile = stand(HOSTILE, "1")
     index = [{"name": "broken", "version": "1", "state": "UNAVAILABLE", "reason": HOSTILE}]
-    sources = Sources(lambda: [model, hostile], index=lambda: index)
+    sources = Sources(lambda: [model, hostile], index=lambda: index, comparisons=lambda: [comparison])
     with serving(pages(sources)) as address:
         dom = drawn_by_chromium(address, tmp_path)
     body = re.sub(r"<script>.*?</script>", "", dom, flags=re.DOTALL)
@@ -176,5 +175,13 @@ def test_a_browser_draws_it_and_runs_nothing_of_what_it_shows(model: Any, stand:
     assert "<title>Fusee</title>" in body
     assert "<img" not in body
     assert body.count("&lt;img src=x onerror=") == 2
-    for words in ("digits", "version 3", "nothing more fits into the batch", "overloaded", "Batch assembly"):
+    for words in (
+        "digits",
+        "version 3",
+        "nothing more fits into the batch",
+        "overloaded",
+        "Batch assembly",
+        "98.00 %",
+        "canary, 10 %",
+    ):
         assert words in body

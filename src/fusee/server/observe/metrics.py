@@ -6,6 +6,7 @@ nothing to tell here (GPUs, response cache, pinned memory) is not printed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -107,6 +108,17 @@ OURS = (
     PerModel("fusee_batch_size", Kind.HISTOGRAM, "Items that ran together", lambda s: s.batch_size),
     PerModel("fusee_pending_requests", Kind.GAUGE, "Requests accepted and not yet answered", lambda s: s.pending),
 )
+SHADOW = (
+    ("fusee_shadow_requests_total", "Answered requests that a shadow version got a copy of", "requests"),
+    ("fusee_shadow_dropped_total", "Requests that were not copied, since the shadow had enough to do", "dropped"),
+    ("fusee_shadow_failed_total", "Copies that the shadow version did not answer", "failed"),
+)
+SHADOW_OUTPUTS = (
+    ("fusee_shadow_compared_total", Kind.COUNTER, "Outputs of a shadow that were compared", "compared"),
+    ("fusee_shadow_mismatched_total", Kind.COUNTER, "Of those, outputs of another shape or type", "mismatched"),
+    ("fusee_shadow_max_abs_difference", Kind.GAUGE, "Largest absolute difference so far", "max_abs_difference"),
+    ("fusee_shadow_max_rel_difference", Kind.GAUGE, "Largest relative difference so far", "max_rel_difference"),
+)
 
 
 def render(sources: Sources, openmetrics: bool = False) -> Content:
@@ -138,7 +150,7 @@ def families(sources: Sources) -> Iterator[Family]:
     yield from (_per_model(row, servables) for row in OURS)
     yield _rejections(servables)
     yield _readiness(sources.index())
-    yield from _comparisons(sources)
+    yield from _comparisons(sources.comparisons())
     yield _door_requests(sources)
     yield from _machine(sources)
     yield from _processes(sources)
@@ -202,19 +214,31 @@ def _readiness(index: Iterable[Json]) -> Family:
     return Family("fusee_model_ready", Kind.GAUGE, "1 when the model version answers requests, else 0", samples)
 
 
-def _comparisons(sources: Sources) -> Iterator[Family]:
-    found = [({"model": c.model, "version": c.version, "against": c.against}, c) for c in sources.comparisons()]
-    counts = (
-        ("fusee_shadow_compared_total", "Requests that a shadow version answered as well", "compared"),
-        ("fusee_shadow_different_total", "Of those, answers further apart than tolerated", "different"),
-        ("fusee_shadow_failed_total", "Requests that the shadow version did not answer", "failed"),
-    )
-    for name, meaning, field in counts:
-        yield Family(name, Kind.COUNTER, meaning, [Sample(labels, getattr(c, field)) for labels, c in found])
-    samples = [Sample(labels, c.largest_difference) for labels, c in found]
-    yield Family(
-        "fusee_shadow_largest_difference", Kind.GAUGE, "Largest absolute difference of outputs so far", samples
-    )
+def _comparisons(comparisons: Iterable[Json]) -> Iterator[Family]:
+    found = tuple(comparisons)
+    routed = [
+        Sample({"model": c["model"], "version": c[f"{role}_version"], "role": role}, c[f"{role}_requests"])
+        for c in found
+        for role in ("stable", "canary")
+        if f"{role}_version" in c
+    ]
+    meaning = "Requests without a version, by the version that answered them"
+    yield Family("fusee_routed_requests_total", Kind.COUNTER, meaning, routed)
+    shadows = [({"model": c["model"], "version": c["shadow_version"]}, c["shadow"]) for c in found if "shadow" in c]
+    for name, meaning, field in SHADOW:
+        samples = [Sample(labels, shadow[field]) for labels, shadow in shadows]
+        yield Family(name, Kind.COUNTER, meaning, samples)
+    outputs = [({**labels, "output": name}, o) for labels, s in shadows for name, o in s["outputs"].items()]
+    for name, kind, meaning, field in SHADOW_OUTPUTS:
+        yield Family(name, kind, meaning, [Sample(labels, _unbounded(output[field])) for labels, output in outputs])
+    agreeing = [Sample(labels, o["argmax_agreement"]) for labels, o in outputs if o["argmax_agreement"] is not None]
+    meaning = "Share of rows whose largest element is in the same place"
+    yield Family("fusee_shadow_argmax_agreement_ratio", Kind.GAUGE, meaning, agreeing)
+
+
+def _unbounded(value: float | None) -> float:
+    """A difference; JSON's null is one without bound."""
+    return math.inf if value is None else value
 
 
 def _door_requests(sources: Sources) -> Family:

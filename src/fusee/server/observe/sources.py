@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from fusee.server.observe.exposition import Exemplars
 from fusee.server.observe.machine import Process, Processors
@@ -28,18 +28,6 @@ class Queued(Protocol):
 def queue_length(servable: Servable) -> int:
     """Requests that nothing computes yet; of a servable without a queue, those that it has not answered."""
     return servable.queue_length if isinstance(servable, Queued) else servable.statistics.pending
-
-
-class Comparison(NamedTuple):
-    """A version that gets copies of requests, against the version that answers them."""
-
-    model: str
-    version: str
-    against: str
-    compared: int
-    different: int  # of the compared: outputs further apart than tolerated
-    failed: int  # copies that were not answered
-    largest_difference: float  # absolute, over all outputs
 
 
 class DoorCounts:
@@ -68,12 +56,13 @@ def _no_exemplars() -> Mapping[tuple[str, str], Exemplars]:
 class Sources:
     """``index`` gives the answer of the repository index: objects of name, version, state and reason.
 
-    ``exemplars`` are of request durations, by model and version.
+    ``comparisons`` gives what canaries and shadows have shown, as ``Repository.comparison`` does. ``exemplars`` are of
+    request durations, by model and version.
     """
 
     servables: Callable[[], Iterable[Servable]]
     index: Callable[[], Iterable[Json]] = tuple
-    comparisons: Callable[[], Iterable[Comparison]] = tuple
+    comparisons: Callable[[], Iterable[Json]] = tuple
     processes: Callable[[], Iterable[Process]] = _this_process
     exemplars: Callable[[], Mapping[tuple[str, str], Exemplars]] = _no_exemplars
     doors: DoorCounts = field(default_factory=DoorCounts)

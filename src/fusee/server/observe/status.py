@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cache
 from importlib.metadata import version as package_version
 from importlib.resources import files
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from time import monotonic
 
 from fusee.server.door import Content, Page
@@ -67,7 +67,7 @@ def document(sources: Sources) -> Json:
         "processes": _processes(sources),
         "doors": [{"door": door, "code": code, "count": count} for (door, code), count in sources.doors.items()],
         "models": _models(sources),
-        "comparisons": [comparison._asdict() for comparison in sources.comparisons()],
+        "comparisons": list(sources.comparisons()),
     }
 
 
@@ -109,7 +109,7 @@ def _record(servable: Servable) -> Json:
         "bounds_s": statistics.request_s.bounds,
         "request_counts": statistics.request_s.counts,
         "stages_s": _stages(statistics),
-        "batches": {size: tally.compute_infer.count for size, tally in sorted(statistics.batches.items())},
+        "batches": _batches(statistics.batch_size),
         "waits": _waits(servable),
     }
 
@@ -118,6 +118,15 @@ def _stages(statistics: ModelStatistics) -> dict[str, float]:
     """The mean time of each stage."""
     tallies = ((name, getattr(statistics, name)) for name in STAGES)
     return {name: tally.ns * 1e-9 / tally.count if tally.count else 0.0 for name, tally in tallies}
+
+
+def _batches(sizes: Histogram) -> dict[str, int]:
+    """Runs by size of the batch, in ranges up to the largest that ran."""
+    tops = [int(bound) for bound in sizes.bounds]
+    names = [str(top) if top == below + 1 else f"{below + 1}–{top}" for below, top in pairwise([0, *tops])]
+    named = dict(zip([*names, f"over {tops[-1]}"], sizes.counts, strict=True))
+    used = [place for place, count in enumerate(sizes.counts) if count]
+    return dict(list(named.items())[: used[-1] + 1]) if used else {}
 
 
 def _waits(servable: Servable) -> Json:

@@ -27,6 +27,7 @@ _TINY_INCREMENT = 1024  # a window update that costs more than it is worth
 _CLOSED_KEPT = 256
 _FREE_FRAMES = 2000.0
 _FREE_FRAMES_PER_S = 400.0
+_LINGER_S = 1.0  # for the peer to hang up after our goodbye
 _DRAINING = b"draining"
 _ALIVE = b"alive???"
 _SIZES = {f.PRIORITY: 5, f.RST_STREAM: 4, f.PING: 8, f.WINDOW_UPDATE: 4}
@@ -79,6 +80,7 @@ class Connection(Protocol):
         self._goodbye: int | None = None  # the last stream that is answered, once the peer was told
         self._is_draining = False
         self._is_closing = False
+        self._abort_at_s = 0.0  # when it is closing
         self._pinged_s: float | None = None
         self._moved_s = self.now_s  # when the socket last took bytes, or the peer gave window
         self._handlers = {
@@ -170,10 +172,12 @@ class Connection(Protocol):
     def stop(self, message: str) -> None:
         """Close now, whatever is under way."""
         self._fail(f.NO_ERROR, message)
+        self._transport.close()
 
     def sweep(self, now_s: float) -> None:
         """Look at the clocks; called every now and then."""
         if self._is_closing:
+            self._sweep_closing(now_s)
             return
         limits = self._limits
         if not self._has_settings and now_s - self._since_s > limits.header_timeout_s:
@@ -185,6 +189,11 @@ class Connection(Protocol):
         else:
             self._sweep_streams(now_s)
             self._sweep_idle(now_s)
+
+    def _sweep_closing(self, now_s: float) -> None:
+        """A peer that does not hang up after our goodbye."""
+        if now_s > self._abort_at_s:
+            self._transport.abort()
 
     def _sweep_streams(self, now_s: float) -> None:
         for stream in list(self._streams.values()):
@@ -473,19 +482,25 @@ class Connection(Protocol):
             self._retire(stream, is_known=stream.is_ended_by_peer)
 
     def _fail(self, code: int, message: str) -> None:
-        """Say why, and close."""
+        """Say why, and close. What the peer sends meanwhile is thrown away: a socket that is closed with bytes unread
+        is reset, and the reason lost."""
         if self._is_closing:
             return
         if code != f.NO_ERROR:
             log.info("gRPC connection of %s ended: %s", self._transport.get_extra_info("peername"), message)
         self._write(f.goaway(self._highest, code, message))
         self._is_closing = True
+        self._abort_at_s = self._peers.clock() + _LINGER_S
         self._abandon()
-        self._transport.close()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _close_if_done(self) -> None:
         if not self._streams and not self._is_closing:
             self._is_closing = True
+            self._abort_at_s = self._peers.clock() + self._limits.body_timeout_s
             self._transport.close()
 
     def _write(self, frames: bytes) -> None:

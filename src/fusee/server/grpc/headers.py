@@ -89,7 +89,8 @@ class BlockReader(Generic[T]):
     def _decode(self, block: bytes) -> Fields:
         changes = self._table.changes
         try:
-            return [(name, value) for name, value in self._decoder.decode(block)]
+            fields = self._decoder.decode(block, raw=True)
+            return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         except OversizedHeaderListError as err:
             raise ConnectionFault(ENHANCE_YOUR_CALM, f"header section too large: {err}") from err
         except (HPACKError, IndexError) as err:

@@ -65,7 +65,7 @@ class MessageReader:
             messages.append(Message(flag == 1, view[:size_bytes]))
             return view[size_bytes:]
         self._is_compressed = flag == 1
-        self._buffer = memoryview(np.empty(size_bytes, np.uint8))  # takes memory as it is filled, not before
+        self._buffer = np.empty(size_bytes, np.uint8).data  # takes memory as it is filled, not before
         self._filled = 0
         return view
 

@@ -23,9 +23,10 @@ from fusee.server.door import Door, House, Page
 from fusee.server.errors import not_found
 from fusee.server.grpc import open_grpc
 from fusee.server.http import open_http
+from fusee.server.http.openapi import openapi_page
 from fusee.server.local import LocalPlane
+from fusee.server.observe import metrics, status
 from fusee.server.observe.logs import LogSettings
-from fusee.server.observe.metrics import pages
 from fusee.server.observe.sources import Sources
 from fusee.server.observe.tracing import Tracer
 from fusee.server.repository.repository import Repository

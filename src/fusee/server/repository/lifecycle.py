@@ -45,6 +45,7 @@ class Lifecycle:
         self._loader = Loader(settings, backends, self._builder, post, self.find)
         self._loaders = ThreadPoolExecutor(LOADERS, "fusee-load")
         self._readers = ThreadPoolExecutor(1, "fusee-read")
+        self._loads: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
     def find(self, name: str, version: str) -> Servable:
@@ -71,7 +72,15 @@ class Lifecycle:
         """Run something that looks at files on the thread for that."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: function(*args, **kwargs))
 
-    async def load(
+    async def load(self, name: str, override: Override = NOTHING, is_explicit: bool = False) -> None:
+        """Load a model and what it asks. The load goes on when the caller is cancelled. Raises ServingError."""
+        self.check_open()
+        task = asyncio.get_running_loop().create_task(self._load(name, override, is_explicit))
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+        await asyncio.shield(task)
+
+    async def _load(
         self,
         name: str,
         override: Override = NOTHING,
@@ -79,8 +88,8 @@ class Lifecycle:
         is_forced: bool = False,
         chain: tuple[str, ...] = (),
     ) -> None:
-        """Load a model and what it asks; ``is_forced`` makes it anew even if nothing of its own changed. ``chain`` are
-        the ensembles for whose sake it is loaded. Raises ServingError."""
+        """``is_forced`` makes it anew even if nothing of its own changed; ``chain`` are the ensembles for whose sake it
+        is loaded."""
         prepared = await self._prepared(name, override)
         model = self.models.setdefault(name, Model(name))
         model.is_wanted, model.composing = True, prepared.composing
@@ -100,7 +109,7 @@ class Lifecycle:
             try:
                 if other in chain:
                     raise invalid(f"ensembles ask each other in a circle: {' -> '.join((*chain, other))}")
-                await self.load(other, chain=chain)
+                await self._load(other, chain=chain)
             except ServingError as err:
                 model.refusal = f"{model.name}: asks the model {other!r}, which is not available: {err.message}"
                 raise ServingError(err.reason, model.refusal) from err
@@ -131,7 +140,7 @@ class Lifecycle:
 
     async def _replace(self, model: Model, prepared: Prepared, is_forced: bool) -> None:
         """Make what changed and switch over to it. Raises ServingError; nothing has changed then."""
-        self._check_open()
+        self.check_open()
         kept = {} if is_forced else self._unchanged(model, prepared)
         made = tuple(v for v in prepared.choice.versions if v not in kept)
         if not made and model.prepared == prepared:
@@ -141,7 +150,7 @@ class Lifecycle:
         loaded = await self._made(model, prepared, made)
         everything = {**kept, **loaded}
         try:
-            self._check_open()
+            self.check_open()
             default = route(prepared.choice, {v: x.servable for v, x in everything.items()}, self._post)
         except ServingError as err:
             await _close_all(loaded.values())
@@ -149,7 +158,8 @@ class Lifecycle:
             raise
         self._switch(model, prepared, everything, default)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises ServingError once the server is stopping."""
         if self.is_closed:
             raise ServingError(Reason.UNAVAILABLE, "the server is stopping")
 
@@ -222,11 +232,21 @@ class Lifecycle:
 
     async def unload(self, model: Model) -> None:
         """Take a model, and the ensembles that ask it, out of service; what was accepted is answered."""
+        model.is_wanted = model.is_explicit = False
+        await self._take_out(model)
         for other in self.dependents(model.name):
-            await self.unload(other)
-            other.is_wanted = True  # it comes back with the model
+            if other.is_ready:
+                await self._take_out_dependent(other)
+
+    async def _take_out_dependent(self, model: Model) -> None:
+        """As ``unload``, for what comes back by itself when all that it asks is there again."""
+        await self._take_out(model)
+        for other in self.dependents(model.name):
+            if other.is_ready:
+                await self._take_out_dependent(other)
+
+    async def _take_out(self, model: Model) -> None:
         async with model.turn:
-            model.is_wanted = model.is_explicit = False
             default = self.table.pop((model.name, ""), None)
             if isinstance(default, Route):
                 default.stop()
@@ -245,7 +265,7 @@ class Lifecycle:
             if dependent.turn.locked() or (dependent.is_ready and not is_changed):
                 continue
             try:
-                await self.load(dependent.name, is_forced=True)
+                await self._load(dependent.name, is_forced=True)
             except ServingError as err:
                 _log.error("%s: %s", dependent.name, err.message)
 
@@ -268,14 +288,17 @@ class Lifecycle:
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Answer what was accepted, then give everything back; ensembles first, for they ask the others."""
+        """Answer what was accepted, then give everything back; first the models that no other asks."""
         self.is_closed = True
         self._builder.close()
-        for model in sorted(self.models.values(), key=lambda m: not m.composing):
-            await self.unload(model)
-            if model.composing:
-                await self._closed()
-        await self._closed()
+        await asyncio.gather(*self._loads, return_exceptions=True)
+        remaining = dict(self.models)
+        while remaining:
+            asked = {name for model in remaining.values() for name in model.composing if name != model.name}
+            free = [m for m in remaining.values() if m.name not in asked] or list(remaining.values())
+            for model in free:
+                await self._take_out(remaining.pop(model.name))
+            await self._closed()
         await asyncio.get_running_loop().run_in_executor(None, self._loaders.shutdown)
         self._readers.shutdown(wait=False)
 

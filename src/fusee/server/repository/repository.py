@@ -134,6 +134,7 @@ class Repository:
                 await self._lifecycle.unload(other)
 
     def _check_control(self) -> None:
+        self._lifecycle.check_open()
         control = self._settings.model_control
         if control is not ModelControl.EXPLICIT:
             raise ServingError(

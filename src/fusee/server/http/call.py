@@ -45,9 +45,13 @@ class Call:
         self._kept = b""
         self._kept_plan: Plan | None = None
 
-    def content(self, body: Buffer) -> Buffer:
+    @property
+    def is_compressed(self) -> bool:
+        return self._encoding != ""
+
+    def decompressed(self, body: Buffer) -> Buffer:
         """The body as it was before its Content-Encoding. Raises ServingError."""
-        return decompressed(body, self._encoding, self._limits.body_bytes) if self._encoding else body
+        return decompressed(body, self._encoding, self._limits.body_bytes)
 
     @property
     def is_raw(self) -> bool:

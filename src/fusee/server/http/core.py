@@ -69,13 +69,27 @@ class Core:
             respond(error_response(err))
             return None
 
+        plain_bytes = 0
+
         def answer(response: Response) -> None:
             self.under_way -= 1
             self._access.end(caller)
+            self.release(plain_bytes)
             respond(response)
 
+        if call.is_compressed:
+            try:
+                body = call.decompressed(body)
+                plain_bytes = len(body)
+                self.hold(plain_bytes)
+            except ServingError as err:
+                answer(error_response(err))
+                return None
+        return self._answered(call, body, answer)
+
+    def _answered(self, call: Call, body: Buffer, answer: Respond) -> Ticket | None:
         if call.endpoint.operation == INFER.name:
-            return self._infer(call, body, answer)
+            return self._infer_raw(call, body, answer) if call.is_raw else self._infer(call, body, answer)
         if call.endpoint.page is not None:
             self._run(_page(call.endpoint.page), answer)
         else:
@@ -108,10 +122,7 @@ class Core:
 
     def _infer(self, call: Call, body: Buffer, answer: Respond) -> Ticket | None:
         try:
-            content = call.content(body)
-            if call.is_raw:
-                return self._infer_raw(call, content, answer)
-            plan, request = call.read(content)
+            plan, request = call.read(body)
         except ServingError as err:
             answer(error_response(err))
             return None
@@ -138,7 +149,7 @@ class Core:
 
     async def _operate(self, call: Call, body: Buffer) -> Response:
         operation = call.endpoint.operation
-        arguments = arguments_of(operation, call.arguments, call.content(body), self._limits.json_depth)
+        arguments = arguments_of(operation, call.arguments, body, self._limits.json_depth)
         try:
             answer = await self._plane.call(operation, arguments)
         except ServingError:

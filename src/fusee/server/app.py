@@ -157,8 +157,14 @@ class Server:
         self._decoders = ThreadPoolExecutor(default_threads(), "fusee-decode")
         self._models = Repository(settings, backends(self._decoders), loop.call_soon_threadsafe)
         plane = LocalPlane(self._models, SharedMemory(settings.shared_memory_prefix), self._tracer, self._logs)
-        sources = Sources(self._models.servables, lambda: self._models.index(False), exemplars=self._tracer.exemplars)
-        self._doors = Doors(House(plane, access, settings.limits), settings, pages(sources))
+        sources = Sources(
+            self._models.servables,
+            lambda: self._models.index(False),
+            self._models.comparison,
+            exemplars=self._tracer.exemplars,
+        )
+        pages = (*metrics.pages(sources), *status.pages(sources), openapi_page())
+        self._doors = Doors(House(plane, access, settings.limits), settings, pages)
 
     async def open(self) -> Ports:
         """Open the doors. Raises DeviceError or RequestError."""

@@ -87,7 +87,7 @@ def _run(path: Path, where: str) -> ModuleType:
     assert spec.loader is not None
     try:
         spec.loader.exec_module(module)
-    except Exception as err:  # the author's code may raise anything
+    except (Exception, SystemExit) as err:  # the author's code may raise anything
         del sys.modules[name]
         log.exception("%s cannot be run", where)
         raise invalid(f"{where}: {type(err).__name__}: {err}") from err

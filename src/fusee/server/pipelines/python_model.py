@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Semaphore
 from time import monotonic_ns
 
@@ -125,25 +126,31 @@ class _Run:
             self._model.post(lambda: self._fail(failure))
 
     def _ran(self) -> ServingError | None:
+        """What went wrong, if anything did."""
         timing = self._request.timing
         timing.started_ns = timing.input_done_ns = monotonic_ns()
         arguments = {t.name: t.values() for t in self._request.inputs}
         pipeline = self._model.pipeline
         try:
-            answers = pipeline.run(self._calls, **arguments)
-            if not pipeline.is_decoupled:
-                outputs = self._outputs(answers)
-                self._model.post(lambda: self._give(outputs, is_final=True))
-                return None
-            for answer in answers:
-                self._post_response(self._outputs(answer))
-            self._model.post(lambda: self._give((), is_final=True))
+            answer = pipeline.run(self._calls, **arguments)
+            if pipeline.is_decoupled:
+                self._stream(answer)
+                outputs = ()
+            else:
+                outputs = self._outputs(answer)
         except ServingError as err:
             return err
-        except Exception as err:  # the author's code may raise anything
+        except (Exception, SystemExit) as err:  # the author's code may raise anything
             log.exception("model %s version %s failed", self._model.name, self._model.version)
             return ServingError(Reason.INTERNAL, f"model {self._model.name!r}: {type(err).__name__}: {err}")
+        self._model.post(lambda: self._give(outputs, is_final=True))
         return None
+
+    def _stream(self, answers: Iterable[object]) -> None:
+        """Post what a decoupled run yields; it is closed when the request is cancelled."""
+        with closing(_each(answers)) as each:
+            for answer in each:
+                self._post_response(self._outputs(answer))
 
     def _post_response(self, outputs: tuple[Tensor, ...]) -> None:
         """Post one of several, once the loop has taken most of those before. Raises ServingError when cancelled."""
@@ -181,6 +188,11 @@ class _Run:
         self._ahead.release()
         self._model.account.fail(self._request, error)
         self._done(error)
+
+
+def _each(answers: Iterable[object]) -> Generator[object, None, None]:
+    """A generator whose close() closes the other, too."""
+    yield from answers
 
 
 def _output(spec: TensorSpec, value: object) -> Tensor:

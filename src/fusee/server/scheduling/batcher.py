@@ -149,7 +149,7 @@ class Batcher(Generic[E]):
         if policy.max_queue_size and level.requests >= policy.max_queue_size:
             return ServingError(Reason.OVERLOADED, "Exceeds maximum queue size", self._retry_s(entry, priority))
         if entry.deadline_ns is not None and now_ns + self._soonest_ns(entry, priority) > entry.deadline_ns:
-            return self._too_late(entry, priority)
+            return self._too_late(entry, priority, now_ns)
         timeout_us = policy.timeout_of(timeout_us)
         self._arrivals += 1
         entry.order = (priority, False, self._arrivals)
@@ -170,7 +170,9 @@ class Batcher(Generic[E]):
     def acts_on(self, entry: E) -> bool:
         """Whether the next answer may differ for a request just added: else there is no need to ask."""
         options = self._options
-        if not options.max_queue_delay_ns or entry.due_ns is not None or entry.expires_ns is not None:
+        if not options.max_queue_delay_ns or options.preserve_ordering:
+            return True
+        if entry.due_ns is not None or entry.expires_ns is not None:
             return True
         group = self._groups[self._key(entry)]
         first = min(options.preferred_batch_sizes, default=options.max_batch_size)
@@ -265,7 +267,7 @@ class Batcher(Generic[E]):
             priority = entry.order[0]
             self._leave(entry)
             if entry.deadline_ns is not None and entry.deadline_ns <= now_ns:
-                refused.append(Refusal(entry, self._too_late(entry, priority)))
+                refused.append(Refusal(entry, self._too_late(entry, priority, now_ns)))
             elif self._options.policy_of(priority).is_delayed:
                 entry.order = (priority, True, entry.order[2])
                 entry.expires_ns = None
@@ -276,9 +278,13 @@ class Batcher(Generic[E]):
                 refused.append(Refusal(entry, error))
         return refused
 
-    def _too_late(self, entry: E, priority: int) -> ServingError:
-        run_ms = self._tables.of(entry.signature).estimate_ns(entry.items) * 1e-6
-        message = f"the deadline cannot be met: {self.waiting} requests wait, and this one takes {run_ms:.3g} ms itself"
+    def _too_late(self, entry: E, priority: int, now_ns: int) -> ServingError:
+        """The refusal of a request whose deadline is lost."""
+        table = self._tables.of(entry.signature)
+        run_ns = table.estimate_ns(entry.items)
+        if entry.deadline_ns is not None and now_ns < entry.deadline_ns < now_ns + run_ns:
+            table.doubt(entry.items)
+        message = f"the deadline cannot be met: {self.waiting} requests wait, and this one takes {run_ns * 1e-6:.3g} ms itself"
         return ServingError(Reason.DEADLINE, message, self._retry_s(entry, priority))
 
     def _soonest_ns(self, entry: E, priority: int) -> float:
@@ -298,7 +304,7 @@ class Batcher(Generic[E]):
         """How much of a group to run; None when nothing is left of it."""
         for entry in self._hopeless(group, now_ns):
             self._leave(entry)
-            refused.append(Refusal(entry, self._too_late(entry, entry.order[0])))
+            refused.append(Refusal(entry, self._too_late(entry, entry.order[0], now_ns)))
         if not group.entries:
             return None
         first = group.entries[0]

@@ -10,6 +10,7 @@ FOLLOWS = 1 / 16
 """The share of a figure by which one observation can move it: an outlier counts for no more than any other."""
 GAIN = 0.9
 """A size is better than another when it takes less than this share of the other's time per item."""
+DOUBT = 1 / 64
 MAX_TABLES = 64
 
 
@@ -34,6 +35,15 @@ class LatencyTable:
             return
         step = known * FOLLOWS
         self._ns[size] = known + max(-step, min(step, ns - known))
+
+    def doubt(self, size: int) -> None:
+        """A request of that size was refused for the estimate alone: it shrinks a little.
+
+        Otherwise a figure from bad times would refuse every request for ever, and never be measured again.
+        """
+        at = bisect_left(self._sizes, size)
+        for near in self._sizes[max(0, at - 1) : at + 1]:
+            self._ns[near] *= 1.0 - DOUBT
 
     def estimate_ns(self, size: int) -> float:
         """The time of a batch, between the sizes seen by interpolation; 0 when nothing was seen."""
@@ -91,6 +101,7 @@ class LatencyTables:
     def of(self, signature: Hashable) -> LatencyTable:
         table = self._tables.get(signature)
         if table is not None:
+            self._tables.move_to_end(signature)
             return table
         table = self._tables[signature] = LatencyTable()
         if len(self._tables) > MAX_TABLES:

@@ -224,14 +224,10 @@ class EngineServable:
             self._answer(ready)
 
     def _answer(self, run: Run) -> None:
-        timing = run.submissions[0].request.timing
-        if any(isinstance(s.answer, InferResponse) for s in run.submissions):
-            self.statistics.executed(
-                run.items,
-                timing.input_done_ns - timing.started_ns,
-                timing.infer_done_ns - timing.input_done_ns,
-                timing.finished_ns - timing.infer_done_ns,
-            )
+        ran = next((s.request.timing for s in run.submissions if isinstance(s.answer, InferResponse)), None)
+        if ran is not None:
+            input_ns, infer_ns = ran.input_done_ns - ran.started_ns, ran.infer_done_ns - ran.input_done_ns
+            self.statistics.executed(run.items, input_ns, infer_ns, ran.finished_ns - ran.infer_done_ns)
         self._explanations.add(run)
         for submission in run.submissions:
             answer = submission.answer

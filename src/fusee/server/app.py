@@ -23,7 +23,6 @@ from fusee.server.door import Door, House, Page
 from fusee.server.errors import not_found
 from fusee.server.grpc import open_grpc
 from fusee.server.http import open_http
-from fusee.server.http.openapi import openapi_page
 from fusee.server.local import LocalPlane
 from fusee.server.observe import metrics, status
 from fusee.server.observe.logs import LogSettings
@@ -163,7 +162,7 @@ class Server:
             self._models.comparison,
             exemplars=self._tracer.exemplars,
         )
-        pages = (*metrics.pages(sources), *status.pages(sources), openapi_page())
+        pages = (*metrics.pages(sources), *status.pages(sources))
         self._doors = Doors(House(plane, access, settings.limits), settings, pages)
 
     async def open(self) -> Ports:

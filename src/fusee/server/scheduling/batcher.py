@@ -284,7 +284,8 @@ class Batcher(Generic[E]):
         run_ns = table.estimate_ns(entry.items)
         if entry.deadline_ns is not None and now_ns < entry.deadline_ns < now_ns + run_ns:
             table.doubt(entry.items)
-        message = f"the deadline cannot be met: {self.waiting} requests wait, and this one takes {run_ns * 1e-6:.3g} ms itself"
+        run_ms = run_ns * 1e-6
+        message = f"the deadline cannot be met: {self.waiting} requests wait, and this one takes {run_ms:.3g} ms itself"
         return ServingError(Reason.DEADLINE, message, self._retry_s(entry, priority))
 
     def _soonest_ns(self, entry: E, priority: int) -> float:

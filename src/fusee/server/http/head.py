@@ -77,9 +77,14 @@ def read_head(content: bytes) -> Head:
         headers=events.headers,
         body_bytes=int(events.headers.get("content-length", "0")),
         is_chunked=_is_chunked(events.headers, version),
-        is_kept_alive=parser.should_keep_alive(),
+        is_kept_alive=_is_kept_alive(events.headers, version),
         expects_continue=events.headers.get("expect", "").lower() == "100-continue",
     )
+
+
+def _is_kept_alive(headers: Mapping[str, str], version: str) -> bool:
+    options = {option.strip().lower() for option in headers.get("connection", "").split(",")}
+    return "keep-alive" in options if version == "1.0" else "close" not in options
 
 
 def _is_chunked(headers: Mapping[str, str], version: str) -> bool:

@@ -158,7 +158,7 @@ def _placed(entries: Iterable[Mapping[str, Json]]) -> tuple[tuple[Tensor | Lying
 def _wanted(name: str, parameters: Mapping[str, Json]) -> WantedOutput:
     where = f"output {name!r}"
     region = _region(parameters, where)
-    if region is not None and "binary_data" in parameters:
+    if region is not None and parameters.get("binary_data"):  # clients say false beside a region
         raise invalid(f"{where} has both binary_data and shared_memory_region; expected one")
     return WantedOutput(name, _natural(parameters, "classification", where), region)
 

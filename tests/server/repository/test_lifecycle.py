@@ -435,11 +435,10 @@ def test_the_server_closes_ensembles_before_what_they_ask_and_loads_nothing_afte
 
 
 def test_warm_up_comes_before_ready_and_its_failure_is_the_loads(tmp_path: Path):
-    sample = "data_type: TYPE_FP32 dims: [2]"
-    warmup = (
-        f'model_warmup {{ name: "zeros" batch_size: 3 count: 2 inputs {{ key: "x" value {{ {sample} zero_data: true }} }} }}'
-        f'model_warmup {{ name: "file" inputs {{ key: "x" value {{ {sample} input_data_file: "x.raw" }} }} }}'
-        f'model_warmup {{ name: "random" inputs {{ key: "x" value {{ {sample} random_data: true }} }} }}'
+    kinds = ['name: "zeros" batch_size: 3 count: 2', "zero_data: true"], ["", 'input_data_file: "x.raw"']
+    warmup = "".join(
+        f'model_warmup {{ {more} inputs {{ key: "x" value {{ data_type: TYPE_FP32 dims: [2] {kind} }} }} }}'
+        for more, kind in (*kinds, ['name: "random"', "random_data: true"])
     )
     folder = write(tmp_path, "m", {"1": "1"}, PIPELINE + warmup)
     (folder / "warmup").mkdir()

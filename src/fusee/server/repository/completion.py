@@ -16,7 +16,7 @@ from fusee.server.proto.model_config_pb2 import (
     ModelInstanceGroup,
     ModelOutput,
 )
-from fusee.server.repository.offered import ENGINE, ENSEMBLE
+from fusee.server.repository.offered import ENGINE, ENSEMBLE, PIPELINE_INSTANCES, PYTHON
 from fusee.server.wire import config_type_of, datatype_of
 
 
@@ -69,7 +69,7 @@ def _complete_instances(config: ModelConfig) -> None:
     for index, group in enumerate(config.instance_group):
         group.name = group.name or f"{config.name}_{index}"
         group.kind = ModelInstanceGroup.KIND_CPU
-        group.count = group.count or 1
+        group.count = group.count or (PIPELINE_INSTANCES if config.backend == PYTHON else 1)
 
 
 def _check_batch_size(

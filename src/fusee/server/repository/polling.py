@@ -48,9 +48,13 @@ class Poller:
         self._taken: Seen = {}
         self._before: Seen = {}
 
+    async def begin(self) -> None:
+        """The first look: what it sees is about to be loaded by others."""
+        self._before = await self._look()
+        self._taken = dict(self._before)
+
     async def run(self) -> None:
         """Look again and again."""
-        self._taken = self._before = await self._look()
         while True:
             await asyncio.sleep(self._settings.poll_s)
             await self.once()

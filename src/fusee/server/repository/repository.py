@@ -41,6 +41,9 @@ class Repository:
     async def start(self) -> None:
         """Load what the settings select. A model that cannot be loaded says so in the index."""
         settings = self._settings
+        poller = Poller(self._lifecycle, settings)
+        if settings.model_control is ModelControl.POLL:
+            await poller.begin()
         found = await self._lifecycle.read(find_models, settings.repository)
         is_selective = settings.model_control is ModelControl.EXPLICIT and EVERYTHING not in settings.load_models
         if settings.model_control is ModelControl.EXPLICIT:
@@ -49,7 +52,6 @@ class Repository:
             await self._load_all(found)
         self._is_started = True
         if settings.model_control is ModelControl.POLL:
-            poller = Poller(self._lifecycle, settings)
             self._polling = asyncio.get_running_loop().create_task(poller.run())
 
     async def _load_all(self, names: Iterable[str]) -> None:

@@ -49,7 +49,7 @@ def compare(ours: Array, theirs: Array) -> Difference | None:
         gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         gap = np.where(np.isnan(gap), np.inf, gap)
         relative = gap / np.maximum(np.maximum(np.abs(a), np.abs(b)), _LEAST_MAGNITUDE)
-        relative = np.where(np.isnan(relative), np.inf, relative)
+        relative = np.where(gap == 0, 0.0, np.where(np.isnan(relative), np.inf, relative))
     if a.ndim == 0 or a.shape[-1] < 2:
         return Difference(float(gap.max()), float(relative.max()), 0, 0)
     agreeing = a.argmax(-1) == b.argmax(-1)

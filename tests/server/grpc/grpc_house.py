@@ -43,13 +43,16 @@ class FakePlane:
         self.cancelled: list[str] = []
         self.held: list[FakeTicket] = []
         self.noticed = threading.Event()  # something was held or cancelled
+        self.failures: dict[str, ServingError] = {}
         self.answers: dict[str, Any] = {"server_live": {"live": True}, "server_ready": {"ready": True}}
 
     def infer(self, request: InferRequest, done: Done) -> FakeTicket:
         self.requests.append(request)
         ticket = FakeTicket(self, request, done)
         answer: Callable[[InferRequest, Done], None] | None = getattr(self, f"_{request.model}", None)
-        if request.model == "hold":
+        if request.model in self.failures:
+            done(self.failures[request.model])
+        elif request.model == "hold":
             self.held.append(ticket)
             self.noticed.set()
         elif answer is None:
@@ -57,6 +60,10 @@ class FakePlane:
         else:
             answer(request, done)
         return ticket
+
+    def answer(self, request: InferRequest, done: Done) -> None:
+        """Answer a request that was held."""
+        self._identity(request, done)
 
     def _identity(self, request: InferRequest, done: Done) -> None:
         outputs = tuple(t._replace(name=t.name.replace("INPUT", "OUTPUT")) for t in request.inputs)
@@ -79,6 +86,10 @@ class FakePlane:
 
     def _busy(self, request: InferRequest, done: Done) -> None:
         done(ServingError(Reason.OVERLOADED, "the queue of model 'busy' is full: 100 %", 2.5))
+
+    def _twice(self, request: InferRequest, done: Done) -> None:
+        done(ServingError(Reason.INTERNAL, "first"))
+        done(ServingError(Reason.INTERNAL, "second"))
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
         self.calls.append((operation, arguments))

@@ -82,7 +82,7 @@ class Connection(Protocol):
         self._is_closing = False
         self._abort_at_s = 0.0  # when it is closing
         self._pinged_s: float | None = None
-        self._moved_s = self.now_s  # when the socket last took bytes, or the peer gave window
+        self._moved_s = self.now_s  # when no answer waited, the socket took bytes, or the peer gave window
         self._handlers = {
             f.HEADERS: self._headers,
             f.PRIORITY: self._priority,
@@ -179,12 +179,14 @@ class Connection(Protocol):
         if self._is_closing:
             self._sweep_closing(now_s)
             return
+        if not self._sender.is_waiting:
+            self._moved_s = now_s
         limits = self._limits
         if not self._has_settings and now_s - self._since_s > limits.header_timeout_s:
             self._fail(f.SETTINGS_TIMEOUT, f"no preface and settings within {limits.header_timeout_s:g} s")
         elif self._block and now_s - self._block.started_s > limits.header_timeout_s:
             self._fail(f.ENHANCE_YOUR_CALM, f"a header block took longer than {limits.header_timeout_s:g} s")
-        elif self._sender.is_waiting and now_s - max(self._moved_s, self.now_s) > limits.body_timeout_s:
+        elif self._sender.is_waiting and now_s - self._moved_s > limits.body_timeout_s:
             self._fail(f.ENHANCE_YOUR_CALM, f"nothing was read of an answer for {limits.body_timeout_s:g} s")
         else:
             self._sweep_streams(now_s)

@@ -40,8 +40,8 @@ class Service:
         self.limits: Limits = house.limits
         self.requests = RequestReader(house.limits.tensors)
         self._methods = methods
-        self._under_way = 0
-        self._held_bytes = 0
+        self.under_way = 0
+        self.held_bytes = 0
 
     def interpret(self, fields: Fields) -> Opening:
         """See ``Application``. Raises MalformedFields."""
@@ -62,30 +62,30 @@ class Service:
 
     def enter(self) -> None:
         """Count a request in. Raises ServingError OVERLOADED; ``leave`` is owed when it does not."""
-        if self._under_way >= self.limits.requests:
+        if self.under_way >= self.limits.requests:
             raise ServingError(
                 Reason.OVERLOADED,
-                f"{self._under_way} requests are under way, as many as the server takes",
+                f"{self.under_way} requests are under way, as many as the server takes",
                 _RETRY_AFTER_S,
             )
-        self._under_way += 1
+        self.under_way += 1
 
     def leave(self) -> None:
-        self._under_way -= 1
+        self.under_way -= 1
 
     def hold(self, size_bytes: int) -> None:
         """Count bytes of bodies in; ``release`` is owed in any case. Raises ServingError OVERLOADED."""
-        self._held_bytes += size_bytes
-        if self._held_bytes > self.limits.request_bytes:
+        self.held_bytes += size_bytes
+        if self.held_bytes > self.limits.request_bytes:
             raise ServingError(
                 Reason.OVERLOADED,
-                f"requests of {self._held_bytes} bytes are held, more than the {self.limits.request_bytes} that the "
+                f"requests of {self.held_bytes} bytes are held, more than the {self.limits.request_bytes} that the "
                 "server takes",
                 _RETRY_AFTER_S,
             )
 
     def release(self, size_bytes: int) -> None:
-        self._held_bytes -= size_bytes
+        self.held_bytes -= size_bytes
 
 
 class CallOpening:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from fusee.server.http.compression import WORTH_BYTES, compressed
+from fusee.server.http.compression import compressed
 from fusee.server.http.messages import JSON_TYPE, Response
 from fusee.server.types import InferResponse, Json
 from fusee.server.wire import Buffer, encode, to_json
@@ -14,9 +14,7 @@ from fusee.server.wire import Buffer, encode, to_json
 _BINARY_TYPE = (b"content-type", b"application/octet-stream")
 
 
-def infer_response(
-    answer: InferResponse, binary_outputs: Mapping[str, bool], is_binary: bool, encoding: str
-) -> Response:
+def infer_response(answer: InferResponse, binary_outputs: Mapping[str, bool], is_binary: bool) -> Response:
     """The answer of a model. An output in shared memory has neither parameters nor data. Raises ServingError for what
     JSON cannot carry."""
     outputs: list[Json] = []
@@ -34,9 +32,9 @@ def infer_response(
             output["data"] = to_json(tensor)
     content[0] = orjson.dumps(_header(answer, outputs), option=orjson.OPT_SERIALIZE_NUMPY)
     if len(content) == 1:
-        return _sent(Response(200, JSON_TYPE, content), encoding)
+        return Response(200, JSON_TYPE, content)
     length = (b"inference-header-content-length", b"%d" % len(content[0]))
-    return _sent(Response(200, (_BINARY_TYPE, length), content), encoding)
+    return Response(200, (_BINARY_TYPE, length), content)
 
 
 def _header(answer: InferResponse, outputs: list[Json]) -> dict[str, Json]:
@@ -49,8 +47,7 @@ def _header(answer: InferResponse, outputs: list[Json]) -> dict[str, Json]:
     return header
 
 
-def _sent(response: Response, encoding: str) -> Response:
-    if not encoding or sum(map(len, response.content)) < WORTH_BYTES:
-        return response
+def packed(response: Response, encoding: str) -> Response:
+    """An answer compressed; ``encoding`` is one that its caller accepts."""
     headers = (*response.headers, (b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
     return Response(response.status, headers, (compressed(response.content, encoding),))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from fusee.server.access import Caller
 from fusee.server.door import House, Page
 from fusee.server.errors import Reason, ServingError
-from fusee.server.http.answer import infer_response
+from fusee.server.http.answer import infer_response, packed
 from fusee.server.http.call import Call
+from fusee.server.http.compression import WORTH_BYTES
 from fusee.server.http.messages import Refusal, Respond, Response, error_response
 from fusee.server.http.openapi import openapi_page
 from fusee.server.http.operations import NOT_READY, answer_of, arguments_of, is_probe
@@ -23,6 +24,7 @@ from fusee.server.operations import INFER
 from fusee.server.types import InferResponse, Ticket
 from fusee.server.wire import Buffer
 
+_PACKED_HERE_BYTES = 16 * 1024  # above, compressing would keep other callers waiting
 _log = logging.getLogger(__name__)
 
 
@@ -69,22 +71,13 @@ class Core:
             respond(error_response(err))
             return None
 
-        plain_bytes = 0
-
         def answer(response: Response) -> None:
             self.under_way -= 1
             self._access.end(caller)
-            self.release(plain_bytes)
             respond(response)
 
         if call.is_compressed:
-            try:
-                body = call.decompressed(body)
-                plain_bytes = len(body)
-                self.hold(plain_bytes)
-            except ServingError as err:
-                answer(error_response(err))
-                return None
+            return _TaskTicket(self._run(self._unpack(call, body), answer))
         return self._answered(call, body, answer)
 
     def _answered(self, call: Call, body: Buffer, answer: Respond) -> Ticket | None:
@@ -128,24 +121,47 @@ class Core:
             return None
 
         def done(outcome: InferResponse | ServingError) -> None:
-            answer(_outcome(outcome, plan.binary_outputs, plan.is_binary, call.accepted))
+            self._reply(outcome, plan.binary_outputs, plan.is_binary, call.accepted, answer)
 
         return self._plane.infer(request, done)
 
     def _infer_raw(self, call: Call, content: Buffer, answer: Respond) -> Ticket:
         """Ask the model for its input first, then infer."""
-        outcome: asyncio.Future[InferResponse | ServingError] = asyncio.get_running_loop().create_future()
 
         async def run() -> Response:
             config = await self._plane.call("model_config", call.arguments)
             request = raw_request(config, call.arguments.get("version", ""), call.traceparent, content)
-            ticket = self._plane.infer(request, lambda o: None if outcome.done() else outcome.set_result(o))
-            try:
-                return _outcome(await outcome, {}, True, call.accepted)
-            finally:
-                ticket.cancel()
+            return await _finished(
+                lambda respond: self._plane.infer(request, lambda o: self._reply(o, {}, True, call.accepted, respond))
+            )
 
         return _TaskTicket(self._run(run(), answer))
+
+    async def _unpack(self, call: Call, body: Buffer) -> Response:
+        """Answer a compressed body: unpacked on another thread, for a little can become much."""
+        plain = await asyncio.get_running_loop().run_in_executor(None, call.decompressed, body)
+        try:
+            self.hold(len(plain))
+            return await _finished(lambda respond: self._answered(call, plain, respond))
+        finally:
+            self.release(len(plain))
+
+    def _reply(
+        self,
+        outcome: InferResponse | ServingError,
+        binary_outputs: Mapping[str, bool],
+        is_binary: bool,
+        encoding: str,
+        answer: Respond,
+    ) -> None:
+        """Answer with a model's outcome; a large one is compressed on another thread."""
+        response = _outcome(outcome, binary_outputs, is_binary)
+        if not encoding or (size := sum(map(len, response.content))) < WORTH_BYTES:
+            answer(response)
+        elif size <= _PACKED_HERE_BYTES:
+            answer(packed(response, encoding))
+        else:
+            self._run(_in_thread(packed, response, encoding), answer)
 
     async def _operate(self, call: Call, body: Buffer) -> Response:
         operation = call.endpoint.operation
@@ -184,15 +200,28 @@ async def _page(page: Page) -> Response:
     return Response(200, ((b"content-type", content_type.encode()),), (body,))
 
 
-def _outcome(
-    outcome: InferResponse | ServingError, binary_outputs: Mapping[str, bool], is_binary: bool, encoding: str
-) -> Response:
+def _outcome(outcome: InferResponse | ServingError, binary_outputs: Mapping[str, bool], is_binary: bool) -> Response:
     if isinstance(outcome, ServingError):
         return error_response(outcome)
     try:
-        return infer_response(outcome, binary_outputs, is_binary, encoding)
+        return infer_response(outcome, binary_outputs, is_binary)
     except ServingError as err:
         return error_response(err)
+
+
+async def _finished(begin: Callable[[Respond], Ticket | None]) -> Response:
+    """The answer of what ``begin`` starts; when nobody waits for it any longer, that is cancelled."""
+    answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    ticket = begin(lambda response: None if answered.done() else answered.set_result(response))
+    try:
+        return await answered
+    finally:
+        if ticket is not None:
+            ticket.cancel()
+
+
+async def _in_thread(work: Callable[[Response, str], Response], response: Response, encoding: str) -> Response:
+    return await asyncio.get_running_loop().run_in_executor(None, work, response, encoding)
 
 
 def _result(task: asyncio.Task[Response]) -> Response:

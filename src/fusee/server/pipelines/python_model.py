@@ -18,6 +18,7 @@ from fusee.server.pipelines.pipeline import Pipeline, answer_arrays
 from fusee.server.pipelines.tensors import shape_text, shapes_fit
 from fusee.server.plane import Lookup, Post
 from fusee.server.proto.model_config_pb2 import ModelConfig
+from fusee.server.repository.offered import PIPELINE_INSTANCES
 from fusee.server.scheduling.contract import Contract
 from fusee.server.statistics import ModelStatistics
 from fusee.server.types import ANSWERED, Done, InferRequest, InferResponse, Tensor, TensorSpec, Ticket
@@ -25,7 +26,6 @@ from fusee.server.wire import BYTES, NUMPY
 
 log = logging.getLogger(__name__)
 
-THREADS = 8  # runs at a time when no instance_group says: they mostly wait for other models
 QUEUE_SIZE = 256  # requests that wait when no queue policy says
 AHEAD = 4  # responses that a decoupled run may be ahead of the loop
 
@@ -54,7 +54,7 @@ class PythonModel:
         self._contract = Contract(self.name, self.inputs, self.outputs, config.max_batch_size)
         self.lookup = lookup
         self.post = post
-        self.threads = sum(g.count for g in config.instance_group) or THREADS
+        self.threads = sum(g.count for g in config.instance_group) or PIPELINE_INSTANCES
         self.executor = ThreadPoolExecutor(self.threads, thread_name_prefix=f"{self.name}-{version}")
         self.queue_size = config.dynamic_batching.default_queue_policy.max_queue_size or QUEUE_SIZE
 

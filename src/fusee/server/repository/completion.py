@@ -43,6 +43,13 @@ def complete_engine(
     config.platform = config.backend = ENGINE
 
 
+def complete_pipeline(config: ModelConfig) -> None:
+    """What a pipeline's configuration leaves open: several runs at a time, each of which mostly waits for a model."""
+    config.backend = PYTHON
+    if not config.instance_group:
+        config.instance_group.add(count=PIPELINE_INSTANCES)
+
+
 def complete_defaults(config: ModelConfig, name: str, file_name: str, where: str) -> None:
     """The defaults that do not depend on an engine, as Triton shows them. Raises ServingError for another's name."""
     if config.name not in ("", name):
@@ -69,7 +76,7 @@ def _complete_instances(config: ModelConfig) -> None:
     for index, group in enumerate(config.instance_group):
         group.name = group.name or f"{config.name}_{index}"
         group.kind = ModelInstanceGroup.KIND_CPU
-        group.count = group.count or (PIPELINE_INSTANCES if config.backend == PYTHON else 1)
+        group.count = group.count or 1
 
 
 def _check_batch_size(

@@ -12,7 +12,7 @@ from fusee.server.errors import Reason, ServingError, invalid
 from fusee.server.plane import Lookup, Post, Servable
 from fusee.server.proto.model_config_pb2 import ModelConfig
 from fusee.server.repository.building import Builder
-from fusee.server.repository.completion import complete_defaults, complete_engine
+from fusee.server.repository.completion import complete_defaults, complete_engine, complete_pipeline
 from fusee.server.repository.config import read_config
 from fusee.server.repository.layout import (
     CONFIG_FILE,
@@ -143,7 +143,7 @@ class Loader:
             batch_size = self._settings.max_batch_size
             complete_engine(config, engine.inputs, engine.outputs, batch_size, prepared.where)
         elif prepared.backend == PYTHON:
-            config.backend = PYTHON
+            complete_pipeline(config)
         complete_defaults(config, source.name, file.name if file else "", prepared.where)
         check_batching(config, prepared.where)
         labels = read_labels(source, config, prepared.where)

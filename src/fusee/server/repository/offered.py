@@ -15,7 +15,7 @@ from fusee.server.proto.model_config_pb2 import (
 
 ENGINE, ENSEMBLE, PYTHON = "fusee", "ensemble", "python"
 BACKENDS = (ENGINE, ENSEMBLE, PYTHON)
-PIPELINE_INSTANCES = 8  # of a Python pipeline whose configuration does not say: they mostly wait for other models
+PIPELINE_INSTANCES = 8  # of a Python pipeline whose configuration does not say
 _RUN_AS_ENGINES = ("onnxruntime", "onnxruntime_onnx", "onnx")  # what an ONNX model's configuration says for others
 _MOST_BATCHED = 1 << 20
 _MOST_INSTANCES = 1024

@@ -16,10 +16,13 @@ import yaml
 
 from fusee.cli.serve import command as serve
 from fusee.server.access import read_keys
+from fusee.server.errors import Reason
 from fusee.server.observe.exposition import Kind
-from fusee.server.observe.metrics import families
+from fusee.server.observe.metrics import families, pages
 from fusee.server.observe.sources import Sources
 from fusee.server.operations import OPERATIONS, Scope
+from fusee.server.proto.model_config_pb2 import ModelConfig
+from fusee.server.statistics import ModelStatistics
 
 FOLDER = Path(__file__).parents[2] / "deploy"
 YAML = sorted(FOLDER.rglob("*.yaml"))
@@ -27,6 +30,7 @@ KUBERNETES_VERSION = "1.31"
 OWN_SCHEMAS = ("serving.kserve.io/", "keda.sh/", "kustomize.config.k8s.io/")  # not part of Kubernetes
 ADAPTED = "avg_time_queue_us"
 NODE_METRICS = {"up"}  # Prometheus's own
+KEYWORDS = {"and", "or", "by"}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -203,14 +207,10 @@ def test_autoscalers_scale_the_deployment():
 # What dashboards and alerts ask for
 
 
-class _Stand:
+class Everything:
     """A model of a kind that makes every family appear: it may give several responses."""
 
     def __init__(self) -> None:
-        from fusee.server.errors import Reason
-        from fusee.server.proto.model_config_pb2 import ModelConfig
-        from fusee.server.statistics import ModelStatistics
-
         self.name, self.version, self.config = "m", "1", ModelConfig()
         self.config.model_transaction_policy.decoupled = True
         self.statistics = ModelStatistics()
@@ -219,7 +219,7 @@ class _Stand:
 
 def printed() -> dict[str, Kind]:
     """Every series that the metrics page can have, by name."""
-    stand: Any = _Stand()
+    stand: Any = Everything()
     series: dict[str, Kind] = {}
     for family in families(Sources(lambda: [stand])):
         endings = ("_bucket", "_sum", "_count") if family.kind is Kind.HISTOGRAM else ("",)
@@ -251,9 +251,8 @@ def names(expression: str) -> set[str]:
     """The series that an expression reads."""
     bare = re.sub(r'"[^"]*"|\{[^{}]*\}|\[[^\]]*\]|<<[^>]*>>', " ", expression)
     bare = re.sub(r"\b(by|on|without|ignoring|label_values)\s*\([^)]*\)", _series_of_label_values, bare)
-    return {
-        w for w in re.findall(r"(?<![\w:$.])[a-zA-Z_:][\w:]*(?!\s*\()(?![\w:])", bare) if w not in {"and", "or"}
-    } - {"by"}
+    words = re.findall(r"(?<![\w:$.])[a-zA-Z_:][\w:]*(?!\s*\()(?![\w:])", bare)
+    return {word for word in words if word not in KEYWORDS}
 
 
 def _series_of_label_values(call: re.Match[str]) -> str:
@@ -314,8 +313,6 @@ def test_alerts_say_what_to_do():
 
 
 def test_prometheus_asks_a_page_that_there_is_with_a_key():
-    from fusee.server.observe.metrics import pages
-
     (job,) = manifest("prometheus/scrape.yaml")["scrape_configs"]
     (page,) = [p for p in pages(Sources(tuple)) if p.path == job["metrics_path"]]
     assert page.scope is Scope.READ

@@ -259,7 +259,7 @@ class EngineServable:
 
     def _fail(self, request: InferRequest, done: Done, error: ServingError) -> None:
         failure = "REJECTED" if error.reason in _REJECTED else _FAILURES.get(error.reason, "OTHER")
-        self.statistics.failed(failure, monotonic_ns() - request.timing.received_ns)
+        self.statistics.failed(failure, monotonic_ns() - request.timing.received_ns, error.reason)
         self._answered()
         done(error)
 

@@ -253,7 +253,9 @@ class _Fit:
     def _call(self, step: KernelStep) -> NativeCall:
         sizes = self._sizes
         pointers = [self._address(ref) for ref in step.pointers]
-        return NativeCall(step.symbol, (*pointers, *[sizes(s) for s in step.scalars]), sizes(step.units), step.waits)
+        words = (*pointers, *[sizes(s) for s in step.scalars])
+        cost = sizes(step.flops), sizes(step.traffic_bytes)
+        return NativeCall(step.symbol, words, sizes(step.units), step.waits, *cost)
 
     def _address(self, ref: Ref) -> int:
         """Where a tensor lies; 0 for the caller's, which each run fills in."""

@@ -17,6 +17,9 @@ from fusee.runtime.memory import Memory, address_of, allocate
 from fusee.runtime.team import Team
 
 _WORD = 0xFFFFFFFFFFFFFFFF
+ALONE_US = 40.0
+"""Work that one thread has done before sleeping workers would have woken; they take 100 us and more."""
+_FLOPS_PER_US, _BYTES_PER_US, _CALL_US = 20_000.0, 5_000.0, 0.5  # a slow core's, so that the estimate is a long one
 _CALIBRATION_S = 0.005
 
 
@@ -26,6 +29,7 @@ class CpuSegment:
     def __init__(self, calls: Sequence[NativeCall], code: LoadedCode, team: Team) -> None:
         self._team = team
         self._count = len(calls)
+        self.is_alone = _takes_us(calls) <= ALONE_US
         self._starts: list[int] = []
         words = _records(calls, code, self._starts)
         self._table = np.array(words, np.uint64)
@@ -37,13 +41,19 @@ class CpuSegment:
         return self._starts[call]
 
     def run(self) -> None:
-        self._team.run(self._address, self._count)
+        self._team.run(self._address, self._count, is_alone=self.is_alone)
 
     def run_timed(self) -> list[float]:
-        stamps = np.zeros((self._count, self._team.threads, 2), np.int64)
-        self._team.run(self._address, self._count, address_of(stamps))
+        threads = 1 if self.is_alone else self._team.threads
+        stamps = np.zeros((self._count, threads, 2), np.int64)
+        self._team.run(self._address, self._count, address_of(stamps), self.is_alone)
         ticks = stamps[:, :, 1].max(1) - stamps[:, :, 0].min(1)
         return [float(t) for t in ticks / _ticks_per_us(self._team)]
+
+
+def _takes_us(calls: Sequence[NativeCall]) -> float:
+    """About how long one thread needs for all of them."""
+    return sum(_CALL_US + c.flops / _FLOPS_PER_US + c.traffic_bytes / _BYTES_PER_US for c in calls)
 
 
 def _records(calls: Sequence[NativeCall], code: LoadedCode, starts: list[int]) -> list[int]:

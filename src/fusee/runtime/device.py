@@ -11,12 +11,17 @@ from fusee.runtime.memory import Memory
 
 @dataclass(frozen=True)
 class NativeCall:
-    """One compiled function and its arguments, ``words``; addresses of the caller's tensors are still 0."""
+    """One compiled function and its arguments, ``words``; addresses of the caller's tensors are still 0.
+
+    ``flops`` and ``traffic_bytes`` are what it computes and moves at these sizes.
+    """
 
     symbol: str
     words: tuple[int, ...]
     units: int
     waits: bool
+    flops: int = 0
+    traffic_bytes: int = 0
 
 
 class Segment(Protocol):

@@ -18,6 +18,17 @@ MAX_THREADS = 1024
 _ADDRESS = ctypes.c_void_p
 
 
+class _Context:
+    """A context that compiled code reads, for a number of threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.memory = allocate(abi.CTX_BYTES)
+        self.address = _ADDRESS(self.memory.address)
+        self.words: Any = self.memory.array.view("u8").data
+        self.words[abi.CTX_THREADS // 8] = threads
+        self.words[abi.CTX_SPIN // 8] = SPIN_PAUSES
+
+
 class Team:
     """One caller's thread and ``threads - 1`` workers. One run at a time; the caller keeps order."""
 
@@ -25,23 +36,20 @@ class Team:
         self.threads = threads
         self._code = code
         self._pid = os.getpid()
-        self._context = allocate(abi.CTX_BYTES)
-        self._words: Any = self._context.array.view("u8").data
-        self._words[abi.CTX_THREADS // 8] = threads
-        self._words[abi.CTX_SPIN // 8] = SPIN_PAUSES
-        self._address = _ADDRESS(self._context.address)
+        self._together = _Context(threads)
+        self._alone = _Context(1)  # that of runs which leave the workers asleep
         self._run = ctypes.CFUNCTYPE(None, _ADDRESS)(code.addresses[abi.RUN])
         self.ticks = ctypes.CFUNCTYPE(ctypes.c_int64)(code.addresses[abi.TICKS])
         self._scratches: list[Memory] = []
         workers: list[threading.Thread] = []
-        self._end = weakref.finalize(self, _stop, code, self._context, workers, self._pid)
+        self._end = weakref.finalize(self, _stop, code, self._together.memory, workers, self._pid)
         self._start(workers)
 
     def _start(self, workers: list[threading.Thread]) -> None:
         enter = ctypes.CFUNCTYPE(None, _ADDRESS, ctypes.c_int64)(self._code.addresses[abi.WORKER])
         for i in range(1, self.threads):
             # The thread holds what it touches, and not the team: a forgotten team is collected and stops it.
-            keeps = (self._code, self._context)
+            keeps = (self._code, self._together.memory)
             worker = threading.Thread(target=_work, args=(enter, i, keeps), name=f"fusee-{i}", daemon=True)
             try:
                 worker.start()
@@ -53,20 +61,24 @@ class Team:
     def reserve_scratch(self, size_bytes: int) -> None:
         """Give each thread at least that much scratch. Not while a run is under way."""
         stride = abi.align(size_bytes + abi.PADDING_BYTES, 2 * abi.ALIGNMENT_BYTES)
-        if self._words[abi.CTX_SCRATCH_STRIDE // 8] >= stride:
+        if self._together.words[abi.CTX_SCRATCH_STRIDE // 8] >= stride:
             return
         # The old memory goes only when nothing points to it, whatever interrupts these lines.
         self._scratches.append(allocate(stride * self.threads))
-        self._words[abi.CTX_SCRATCH // 8] = self._scratches[-1].address
-        self._words[abi.CTX_SCRATCH_STRIDE // 8] = stride
+        for context in (self._together, self._alone):
+            context.words[abi.CTX_SCRATCH // 8] = self._scratches[-1].address
+            context.words[abi.CTX_SCRATCH_STRIDE // 8] = stride
         del self._scratches[:-1]
 
     @property
     def scratch_bytes(self) -> int:
         return sum(s.size_bytes for s in self._scratches)
 
-    def run(self, table: int, steps: int, stamps: int = 0) -> None:
-        """Run a table of step records. ``stamps`` is the address of memory for times, or 0."""
+    def run(self, table: int, steps: int, stamps: int = 0, is_alone: bool = False) -> None:
+        """Run a table of step records, all threads together or the caller's alone.
+
+        ``stamps`` is the address of memory for times, or 0.
+        """
         if self._pid != os.getpid():
             raise RequestError(
                 "this session was made before the process forked, and its threads did not come along; "
@@ -74,11 +86,12 @@ class Team:
             )
         if not self._end.alive:
             raise RequestError("this session is closed; make a new one with engine.session()")
-        words = self._words
+        context = self._alone if is_alone else self._together
+        words = context.words
         words[abi.CTX_STEPS // 8] = table
         words[abi.CTX_STEP_COUNT // 8] = steps
         words[abi.CTX_STAMPS // 8] = stamps
-        self._run(self._address)
+        self._run(context.address)
 
     def close(self) -> None:
         """Stop the workers and wait for their end; again is harmless."""

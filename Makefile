@@ -2,19 +2,20 @@
 # make test   sets everything up, checks the code and passes the tests
 # make check  formatting, lint, types and import rules
 # make docs   writes the generated pages of docs/
+# make triton sets up a real Triton server in .triton, which conformance tests and serving benchmarks ask
 # make bench  measures Fusee beside its peers; takes an hour
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs triton bench clean
 
 demo: $(STAMP)
 	@echo "== demo: a trained model and ResNet-50, built, verified, run"
 	@$(BIN)/python -m demo
 
-test: check
+test: check triton
 	@echo "== tests"
 	@$(BIN)/python -m pytest
 
@@ -31,6 +32,10 @@ docs: $(STAMP)
 	@echo "== docs: ops, switches, commands; docs/onnx-support.md comes from python -m conformance.suite, in tests/"
 	@$(BIN)/python -m docs.pages
 
+triton: $(STAMP)
+	@echo "== a real Triton in .triton"
+	@$(BIN)/python -m benchmarks.serving.setup_triton .triton
+
 bench: $(STAMP)
 	@echo "== benchmarks: ten models, one and two threads, in turns with the peers"
 	@$(BIN)/python -m benchmarks.compare --models all --threads 1,2 --rounds 5
@@ -44,4 +49,4 @@ $(STAMP): pyproject.toml
 	@echo "== $(VENV) is ready"
 
 clean:
-	rm -rf $(VENV) build dist demo-out
+	rm -rf $(VENV) .triton build dist demo-out

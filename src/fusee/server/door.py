@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from fusee.server.access import Access
@@ -38,6 +39,20 @@ class Page(NamedTuple):
     render: Callable[[], Awaitable[Content]]
 
 
+class DoorCounts:
+    """Requests by door and by the status that they were answered with."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, int]] = Counter()
+
+    def answered(self, door: str, code: int) -> None:
+        """A request came through ``door`` ("http", "grpc") and left with that status, in the door's own numbers."""
+        self._counts[door, code] += 1
+
+    def items(self) -> Iterable[tuple[tuple[str, int], int]]:
+        return sorted(self._counts.items())
+
+
 @dataclass(frozen=True)
 class House:
     """What every door needs: whom to ask, whom to let in, how much to take."""
@@ -45,3 +60,4 @@ class House:
     plane: DataPlane
     access: Access
     limits: Limits
+    counts: DoorCounts = field(default_factory=DoorCounts)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from fusee.server.door import DoorCounts
 from fusee.server.observe.exposition import Exemplar, Family, Kind, Sample, accepts_openmetrics, exposition
 from fusee.server.observe.machine import Process
 from fusee.server.observe.metrics import families, pages, render
-from fusee.server.observe.sources import DoorCounts, Sources
+from fusee.server.observe.sources import Sources
 from fusee.server.operations import Scope
 from fusee.server.statistics import Histogram, ModelStatistics
 
@@ -117,12 +118,12 @@ def test_doors_shadows_and_processes(comparison: Any):
     doors = DoorCounts()
     for code in (200, 200, 503):
         doors.answered("http", code)
-    doors.answered("grpc", "OK")
+    doors.answered("grpc", 0)
     gone = Process("engine", pid=2**31 - 1, restarts=2)
     found = values(Sources(tuple, comparisons=lambda: [comparison], processes=lambda: [gone], doors=doors))
     assert found["fusee_door_requests_total", (("code", "200"), ("door", "http"))] == 2
     assert found["fusee_door_requests_total", (("code", "503"), ("door", "http"))] == 1
-    assert found["fusee_door_requests_total", (("code", "OK"), ("door", "grpc"))] == 1
+    assert found["fusee_door_requests_total", (("code", "0"), ("door", "grpc"))] == 1
     canary = (("model", "digits"), ("role", "canary"), ("version", "4"))
     assert found["fusee_routed_requests_total", canary] == 10
     shadow = (("model", "digits"), ("version", "5"))

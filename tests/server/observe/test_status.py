@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusee.server.door import Page
-from fusee.server.observe.sources import DoorCounts, Sources
+from fusee.server.door import DoorCounts, Page
+from fusee.server.observe.sources import Sources
 from fusee.server.observe.status import document, page_html, pages, quantile
 from fusee.server.operations import Scope
 from fusee.server.statistics import Histogram
@@ -74,7 +74,7 @@ def test_doors_comparisons_and_processes(comparison: Any):
     doors = DoorCounts()
     doors.answered("http", 200)
     found = document(Sources(tuple, comparisons=lambda: [comparison], doors=doors))
-    assert found["doors"] == [{"door": "http", "code": "200", "count": 1}]
+    assert found["doors"] == [{"door": "http", "code": 200, "count": 1}]
     assert found["comparisons"] == [comparison]
     assert found["processes"][0]["resident_bytes"] > 1e6
 

@@ -13,7 +13,7 @@ from fusee.server.errors import Reason, ServingError, invalid
 from fusee.server.grpc.compression import ACCEPTED, Coding
 from fusee.server.grpc.headers import Fields, read_request
 from fusee.server.grpc.requests import Context, RequestReader
-from fusee.server.grpc.status import NOT_GRPC, NOT_POST, refusal
+from fusee.server.grpc.status import CODES, NOT_GRPC, NOT_POST, refusal
 from fusee.server.grpc.stream import Buffer, Exchange, Opening, Stream
 from fusee.server.operations import Scope
 from fusee.server.plane import DataPlane
@@ -38,6 +38,7 @@ class Service:
         self.plane: DataPlane = house.plane
         self.access: Access = house.access
         self.limits: Limits = house.limits
+        self.counts = house.counts
         self.requests = RequestReader(house.limits.tensors)
         self._methods = methods
         self.under_way = 0
@@ -59,6 +60,11 @@ class Service:
             return CallOpening(self, offered, metadata, coding, answered, _timeout_ns(metadata))
         except ServingError as err:
             return Refusal(refusal(err))
+
+    def refuse(self, stream: Stream, error: ServingError) -> None:
+        """Answer a call of which nothing was answered yet."""
+        self.counts.answered("grpc", CODES[error.reason])
+        stream.send(b"", (), 0, refusal(error))
 
     def enter(self) -> None:
         """Count a request in. Raises ServingError OVERLOADED; ``leave`` is owed when it does not."""

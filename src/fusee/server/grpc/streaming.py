@@ -11,7 +11,7 @@ from fusee.server.grpc.compression import decompress
 from fusee.server.grpc.messages import Message, MessageReader, prefixed
 from fusee.server.grpc.responses import write_stream_error, write_stream_response
 from fusee.server.grpc.service import CallOpening
-from fusee.server.grpc.status import ANSWER, OK, refusal, trailers
+from fusee.server.grpc.status import ANSWER, CODES, OK, trailers
 from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.types import InferResponse, Ticket
 
@@ -47,7 +47,7 @@ class StreamCall:
             self._caller = opening.check()
         except ServingError as err:
             self._is_over = True
-            stream.send(b"", (), 0, refusal(err))
+            self._service.refuse(stream, err)
             return
         stream.send(ANSWER[opening.answer_coding], (), 0, None)
 
@@ -119,6 +119,7 @@ class StreamCall:
             self._stream.hold(bool(self._waiting))
         if self._is_ended_by_peer and not self._waiting and not self._under_way:
             self._close()
+            self._service.counts.answered("grpc", 0)
             self._stream.send(b"", (), 0, OK)
 
     def _has_room(self) -> bool:
@@ -163,6 +164,7 @@ class StreamCall:
     def _fail(self, error: ServingError) -> None:
         if not self._is_over:
             self._close()
+            self._service.counts.answered("grpc", CODES[error.reason])
             self._stream.send(b"", (), 0, trailers(error))
 
     def _close(self) -> None:

@@ -14,7 +14,7 @@ from fusee.server.grpc.compression import decompress
 from fusee.server.grpc.messages import PREFIX, PREFIX_BYTES, MessageReader, prefixed
 from fusee.server.grpc.responses import write_response
 from fusee.server.grpc.service import CallOpening
-from fusee.server.grpc.status import ANSWER, OK, refusal
+from fusee.server.grpc.status import ANSWER, OK
 from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.plane import DataPlane
 from fusee.server.types import InferResponse, Ticket
@@ -64,13 +64,13 @@ class UnaryCall(ABC):
             caller = self._opening.check()
             service.enter()
         except ServingError as err:
-            self._stream.send(b"", (), 0, refusal(err))
+            service.refuse(self._stream, err)
             return
         try:
             service.access.begin(caller)
         except ServingError as err:
             service.leave()
-            self._stream.send(b"", (), 0, refusal(err))
+            service.refuse(self._stream, err)
             return
         self._caller = caller
         self._is_over = False
@@ -135,6 +135,7 @@ class UnaryCall(ABC):
         coding = self._opening.answer_coding
         body, body_bytes = prefixed(parts, size_bytes, coding)
         self._close()
+        self._opening.service.counts.answered("grpc", 0)
         self._stream.send(ANSWER[coding], body, body_bytes, OK)
 
     def fail(self, error: ServingError) -> None:
@@ -142,7 +143,7 @@ class UnaryCall(ABC):
         if self._is_over:
             return
         self._close()
-        self._stream.send(b"", (), 0, refusal(error))
+        self._opening.service.refuse(self._stream, error)
 
     def _close(self) -> None:
         self._is_over = True

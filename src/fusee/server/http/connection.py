@@ -302,6 +302,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None:
             return
+        self._core.counts.answered("http", response.status)
         content = response.content
         size = sum(map(len, content))
         head = self._rendered(response, size)

@@ -35,6 +35,7 @@ class Core:
         self._plane = house.plane
         self._access = house.access
         self._limits = house.limits
+        self.counts = house.counts
         self._router = Router((*pages, openapi_page()))
         self._tasks: set[asyncio.Task[Response]] = set()
         self._held_bytes = 0

@@ -242,7 +242,7 @@ def _unbounded(value: float | None) -> float:
 
 
 def _door_requests(sources: Sources) -> Family:
-    samples = [Sample({"door": door, "code": code}, count) for (door, code), count in sources.doors.items()]
+    samples = [Sample({"door": door, "code": str(code)}, count) for (door, code), count in sources.doors.items()]
     return Family("fusee_door_requests_total", Kind.COUNTER, "Requests by door and status code", samples)
 
 

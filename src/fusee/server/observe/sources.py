@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from fusee.server.door import DoorCounts
 from fusee.server.observe.exposition import Exemplars
 from fusee.server.observe.machine import Process, Processors
 from fusee.server.plane import Servable
@@ -28,20 +28,6 @@ class Queued(Protocol):
 def queue_length(servable: Servable) -> int:
     """Requests that nothing computes yet; of a servable without a queue, those that it has not answered."""
     return servable.queue_length if isinstance(servable, Queued) else servable.statistics.pending
-
-
-class DoorCounts:
-    """Requests by door and by the code that they were answered with."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
-
-    def answered(self, door: str, code: int | str) -> None:
-        """A request came through ``door`` ("http", "grpc") and left with that status."""
-        self._counts[door, str(code)] += 1
-
-    def items(self) -> Iterable[tuple[tuple[str, str], int]]:
-        return sorted(self._counts.items())
 
 
 def _this_process() -> tuple[Process, ...]:

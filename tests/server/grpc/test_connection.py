@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from fusee.server.grpc import frames as f
-from fusee.server.proto.grpc_service_pb2 import ModelInferRequest, ModelInferResponse, ServerLiveResponse
+from fusee.server.proto.grpc_service_pb2 import (
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+    ServerLiveResponse,
+)
 from fusee.server.settings import Limits
 from server.grpc.byte_client import REQUEST, ByteClient, message
 from server.grpc.grpc_house import RunningDoor, running_door
@@ -390,3 +395,38 @@ def test_one_message_larger_than_the_limit() -> None:
         fields = client.answer()[0]
         assert fields["grpc-status"] == "8"
         assert "up to 1000 are taken" in fields["grpc-message"]
+
+
+def test_many_requests_of_a_stream_in_one_piece(client: ByteClient) -> None:
+    client.send(f.HEADERS, f.END_HEADERS, 1, client.block(path="/inference.GRPCInferenceService/ModelStreamInfer"))
+    content = b"".join(message(infer_message(1, request_id=str(i))) for i in range(500))
+    client.send(f.DATA, f.END_STREAM, 1, content)
+    fields, body = client.answer()
+    assert fields["grpc-status"] == "0"
+    ids: list[str] = []
+    while body:
+        size_bytes = int.from_bytes(body[1:5])
+        ids.append(ModelStreamInferResponse.FromString(body[5 : 5 + size_bytes]).infer_response.id)
+        body = body[5 + size_bytes :]
+    assert ids == [str(i) for i in range(500)]
+
+
+def test_a_peer_that_reads_no_answers_opens_no_streams() -> None:
+    with running_door(limits=Limits(body_bytes=100_000)) as door, door.connect() as sock:
+        client = ByteClient(sock, {f.INITIAL_WINDOW_SIZE: 0})
+        for stream_id in (1, 3):
+            client.request(stream_id, infer_message(90_000), path=INFER)
+        client.request(5)
+        reset = client.until(f.RST_STREAM)
+        assert (reset.stream_id, reset.code) == (5, f.REFUSED_STREAM)
+
+
+def test_requests_made_to_be_refused_are_a_flood(client: ByteClient) -> None:
+    client.until(f.SETTINGS, f.ACK)
+    block = client.encoder.encode([(":method", "POST")])
+    try:
+        for stream_id in range(1, 6001, 2):
+            client.send(f.HEADERS, f.END_HEADERS | f.END_STREAM, stream_id, block)
+    except OSError:
+        pass
+    assert client.until(f.GOAWAY).code == f.ENHANCE_YOUR_CALM

@@ -328,10 +328,9 @@ class Connection(Protocol):
         except MalformedFields as err:
             self._remember(stream_id, is_known=False)
             raise StreamFault(stream_id, f.PROTOCOL_ERROR, str(err)) from err
-        if self._goodbye is not None or len(self._streams) >= self._limits.streams:
-            self._budget.spend("refused HEADERS", self.now_s)
+        if refusal := self._refusal():
             self._remember(stream_id, is_known=ends_stream)
-            raise StreamFault(stream_id, f.REFUSED_STREAM, "too many streams, or the server is stopping")
+            raise StreamFault(stream_id, f.REFUSED_STREAM, refusal)
         stream = Stream(self, stream_id, STREAM_WINDOW, self._sender.initial_window)
         self._streams[stream_id] = stream
         exchange = opening.begin(stream)
@@ -339,6 +338,16 @@ class Connection(Protocol):
             stream.exchange = exchange
         if ends_stream:
             self._end_by_peer(stream)
+
+    def _refusal(self) -> str:
+        """Why no stream may be opened now; empty when one may."""
+        if self._goodbye is not None:
+            return "the server is stopping"
+        if len(self._streams) >= self._limits.streams:
+            return f"{len(self._streams)} streams are open, as many as one connection may have"
+        if self._sender.is_waiting and self._sender.waiting_bytes > self._limits.body_bytes:
+            return f"{self._sender.waiting_bytes} bytes of answers wait to be read"
+        return ""
 
     def _end_by_peer(self, stream: Stream) -> None:
         stream.is_ended_by_peer = True
@@ -453,7 +462,7 @@ class Connection(Protocol):
             return
         stream.exchange = None
         stream.has_ended = True
-        if stream.parts:
+        if self._sender.is_waiting:
             self._sender.forget(stream)
         self._remember(stream.id, is_known)
         if self._goodbye is not None:
@@ -473,10 +482,12 @@ class Connection(Protocol):
     def _abandon(self) -> None:
         for stream in list(self._streams.values()):
             self._abort(stream)
+            self._sender.forget(stream)
         self._streams.clear()
 
     def _fail_stream(self, fault: StreamFault) -> None:
         log.debug("stream %d: %s", fault.stream_id, fault.message)
+        self._budget.spend("faulty", self.now_s)
         self._write(f.rst_stream(fault.stream_id, fault.code))
         stream = self._streams.get(fault.stream_id)
         if stream is not None:

@@ -11,7 +11,7 @@ from fusee.server.errors import Reason, ServingError, invalid, not_found
 from fusee.server.grpc.compression import Coding
 from fusee.server.grpc.messages import MessageReader, prefixed
 from fusee.server.grpc.service import CallOpening
-from fusee.server.grpc.status import ANSWER, refusal
+from fusee.server.grpc.status import ANSWER, refusal, trailers
 from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.plane import DataPlane
 from fusee.server.proto.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -88,6 +88,12 @@ class WatchCall:
         return self._task is None
 
     async def _watch(self, service: str) -> None:
+        try:
+            await self._tell(service)
+        except ServingError as err:
+            self._stream.send(b"", (), 0, trailers(err))
+
+    async def _tell(self, service: str) -> None:
         told: _Status | None = None
         while True:
             status = await _status(self._plane, service)

@@ -44,6 +44,11 @@ class Sender:
         """Whether an answer is kept back."""
         return bool(self._waiting)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of all answers that are kept back."""
+        return sum(stream.waiting_bytes for stream in self._waiting.values())
+
     def send(
         self, stream: Stream, headers: bytes, parts: Sequence[Buffer], size_bytes: int, trailers: bytes | None
     ) -> None:

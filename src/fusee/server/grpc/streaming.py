@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fusee.server.access import Caller
 from fusee.server.errors import Reason, ServingError
 from fusee.server.grpc.compression import decompress
-from fusee.server.grpc.messages import Message, MessageReader, prefixed
+from fusee.server.grpc.messages import PREFIX_BYTES, Message, MessageReader, prefixed
 from fusee.server.grpc.responses import write_stream_error, write_stream_response
 from fusee.server.grpc.service import CallOpening
 from fusee.server.grpc.status import ANSWER, CODES, OK, trailers
@@ -36,12 +36,13 @@ class StreamCall:
         self._stream = stream
         self._reader = MessageReader(opening.service.limits.body_bytes)
         self._waiting: deque[_Held] = deque()
-        self._partial_bytes = 0
+        self._partial_bytes = 0  # held of messages that are not complete
         self._under_way: set[_StreamedRequest] = set()
         self._fails_whole = opening.metadata.get("triton_grpc_error", "").lower() == "true"
         self._context = opening.context(is_streaming=True)
         self._is_ended_by_peer = False
         self._is_over = False
+        self._is_advancing = False
         self._caller: Caller | None = None
         try:
             self._caller = opening.check()
@@ -63,7 +64,7 @@ class StreamCall:
             self._fail(err)
             return
         for message in messages:
-            size_bytes = min(self._partial_bytes, len(message.content))
+            size_bytes = PREFIX_BYTES + len(message.content)
             self._partial_bytes -= size_bytes
             self._waiting.append(_Held(message, size_bytes))
         self._advance()
@@ -111,8 +112,12 @@ class StreamCall:
 
     def _advance(self) -> None:
         """Start what may be started; end when nothing is left."""
+        if self._is_advancing:  # a request that is answered at once comes back here
+            return
+        self._is_advancing = True
         while self._waiting and not self._is_over and self._has_room():
             self._start(self._waiting.popleft())
+        self._is_advancing = False
         if self._is_over:
             return
         if self._stream.holds_window != bool(self._waiting):

@@ -421,7 +421,7 @@ OPERATION_CASES = [
         "/v2/systemsharedmemory/region/r/register",
         b'{"key":"/k","byte_size":8,"name":"other"}',
         "system_shared_memory_register",
-        {"name": "r", "key": "/k", "byte_size": 8},
+        {"name": "r", "key": "/k", "byte_size": 8, "offset": 0},
         {},
         200,
         b"",
@@ -480,6 +480,30 @@ class TestOperations:
                 call = Asker(FakePlane()).core.prepare(method, path, {})
                 assert call.endpoint.operation == operation.name
                 assert call.arguments == {f[1:-1]: f for f in path.split("/") if f.startswith("{")}
+
+    @pytest.mark.parametrize(
+        ("path", "body", "message"),
+        [
+            ("repository/index", b'{"ready":1}', "the body: 'ready' is to be true or false"),
+            ("repository/models/m/load", b'{"parameters":[]}', "'parameters' of the body is to be a JSON object"),
+            ("repository/models/m/unload", b'{"parameters":{"x":{}}}', "parameter 'x' is to be a string, a number"),
+            ("systemsharedmemory/region/r/register", b"", "the body has no 'key'"),
+            ("systemsharedmemory/region/r/register", b'{"key":"k","byte_size":-1}', "'byte_size' is to be a whole"),
+            ("cudasharedmemory/region/r/register", b'{"device_id":0,"byte_size":8}', "the body has no 'raw_handle'"),
+            (
+                "cudasharedmemory/region/r/register",
+                b'{"raw_handle":"x","device_id":0,"byte_size":8}',
+                """'raw_handle' is to be {"b64": "..."}, the handle in base64""",
+            ),
+        ],
+    )
+    @in_loop
+    async def test_bodies_that_are_wrong(self, path, body, message):
+        plane = FakePlane()
+        answer = await Asker(plane).ask("POST", f"/v2/{path}", body)
+        assert answer.status == 400
+        assert message in error_of(answer)
+        assert plane.calls == []
 
     @pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"\xff"])
     @in_loop

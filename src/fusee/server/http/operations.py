@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import orjson
-
 from fusee.server.errors import invalid
+from fusee.server.http.fields import flag, is_scalar, natural, parameters, parsed, require
 from fusee.server.http.messages import Response, json_response
-from fusee.server.http.request import check_depth
 from fusee.server.types import Json
 from fusee.server.wire import Buffer
 
 Arguments = dict[str, Json]
+_BODY = "the body"
 
 
 class Spelling(NamedTuple):
@@ -25,7 +24,8 @@ class Spelling(NamedTuple):
 
 def arguments_of(operation: str, path: Mapping[str, str], body: Buffer, json_depth: int) -> Arguments:
     """The arguments of an operation: what its path says, and its body when it has one. Raises ServingError."""
-    return {**_spelling(operation).read(_document(body, json_depth)), **path}
+    document = parsed(body, _BODY, json_depth) if len(body) else {}
+    return {**_spelling(operation).read(document), **path}
 
 
 def answer_of(operation: str, answer: Json) -> Response:
@@ -38,19 +38,6 @@ def is_probe(operation: str) -> bool:
     return operation in _PROBES
 
 
-def _document(body: Buffer, json_depth: int) -> Arguments:
-    if not len(body):
-        return {}
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as err:
-        raise invalid(f"the body is no JSON: {err}") from err
-    check_depth(document, json_depth)
-    if not isinstance(document, dict):
-        raise invalid("the body is to be a JSON object")
-    return document
-
-
 def _same(document: Arguments) -> Arguments:
     return document
 
@@ -59,11 +46,33 @@ def _settings(document: Arguments) -> Arguments:
     return {"settings": document} if document else {}
 
 
+def _index(document: Arguments) -> Arguments:
+    return {"ready": flag(document, "ready", _BODY)}
+
+
+def _with_parameters(document: Arguments) -> Arguments:
+    given = parameters(document, _BODY)
+    if wrong := next((name for name, value in given.items() if not is_scalar(value)), None):
+        raise invalid(f"parameter {wrong!r} is to be a string, a number, true or false")
+    return {"parameters": given}
+
+
+def _system_region(document: Arguments) -> Arguments:
+    require(document, _BODY, "key", "byte_size")
+    return {
+        **document,
+        "byte_size": natural(document, "byte_size", _BODY),
+        "offset": natural(document, "offset", _BODY),
+    }
+
+
 def _cuda_region(document: Arguments) -> Arguments:
-    handle = document.get("raw_handle")
+    require(document, _BODY, "raw_handle", "device_id", "byte_size")
+    handle = document["raw_handle"]
     if not isinstance(handle, dict) or not isinstance(handle.get("b64"), str):
         raise invalid("""'raw_handle' is to be {"b64": "..."}, the handle in base64""")
-    return {**document, "raw_handle": handle["b64"]}
+    sizes = {name: natural(document, name, _BODY) for name in ("device_id", "byte_size")}
+    return {**document, **sizes, "raw_handle": handle["b64"]}
 
 
 def _probe(field: str) -> Callable[[Json], Response]:
@@ -95,11 +104,11 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "server_live": Spelling(_same, _probe("live")),
     "server_ready": Spelling(_same, _probe("ready")),
     "model_ready": Spelling(_same, _probe("ready")),
-    "repository_index": Spelling(_same, _models),
-    "repository_model_load": Spelling(_same, _nothing),
-    "repository_model_unload": Spelling(_same, _nothing),
+    "repository_index": Spelling(_index, _models),
+    "repository_model_load": Spelling(_with_parameters, _nothing),
+    "repository_model_unload": Spelling(_with_parameters, _nothing),
     "system_shared_memory_status": Spelling(_same, _regions),
-    "system_shared_memory_register": Spelling(_same, _nothing),
+    "system_shared_memory_register": Spelling(_system_region, _nothing),
     "system_shared_memory_unregister": Spelling(_same, _nothing),
     "cuda_shared_memory_status": Spelling(_same, _regions),
     "cuda_shared_memory_register": Spelling(_cuda_region, _nothing),

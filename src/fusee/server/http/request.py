@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import orjson
-
 from fusee.server.errors import Reason, ServingError, invalid
+from fusee.server.http.fields import checked_object, flag, is_scalar, natural, parameters, parsed
 from fusee.server.settings import Limits
 from fusee.server.types import InferRequest, Json, Parameters, Region, Tensor, WantedOutput
 from fusee.server.wire import Buffer, decode, from_json
 
+_REQUEST = "the inference request"
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _OURS = ("headers",)  # set by servers, never by callers
 _REGION_FIELDS = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
@@ -76,42 +76,27 @@ class Plan:
 
 def read_plan(header: Buffer, limits: Limits) -> Plan:
     """Read a JSON header. Raises ServingError naming what is wrong."""
-    try:
-        document = orjson.loads(header)
-    except orjson.JSONDecodeError as err:
-        raise invalid(f"the inference request is no JSON: {err}") from err
-    check_depth(document, limits.json_depth)
-    document = _object(document, "the inference request")
+    document = parsed(header, _REQUEST, limits.json_depth)
     inputs = _entries(document, "inputs", limits.tensors)
     outputs = _entries(document, "outputs", limits.tensors)
     if not inputs:
         raise invalid("the inference request has no 'inputs'")
-    parameters = _parameters(document, "the inference request")
+    given = parameters(document, _REQUEST)
     placed, binary_bytes = _placed(inputs)
-    named = {e["name"]: _parameters(e, f"output {e['name']!r}") for e in outputs}
-    is_binary = _flag(parameters, "binary_data_output", "the inference request")
+    named = {e["name"]: parameters(e, f"output {e['name']!r}") for e in outputs}
+    is_binary = flag(given, "binary_data_output", _REQUEST)
     return Plan(
         id=_id(document),
         inputs=placed,
-        outputs=tuple(_wanted(name, given) for name, given in named.items()),
-        binary_outputs={n: _flag(p, "binary_data", f"output {n!r}", is_binary) for n, p in named.items()},
+        outputs=tuple(_wanted(name, asked) for name, asked in named.items()),
+        binary_outputs={n: flag(p, "binary_data", f"output {n!r}", is_binary) for n, p in named.items()},
         is_binary=is_binary,
         binary_bytes=binary_bytes,
         is_reusable=all(isinstance(i, Lying) or i.region is not None for i in placed),
-        parameters=_free(parameters),
-        priority=_natural(parameters, "priority", "the inference request"),
-        timeout_us=_natural(parameters, "timeout", "the inference request"),
+        parameters=_free(given),
+        priority=natural(given, "priority", _REQUEST),
+        timeout_us=natural(given, "timeout", _REQUEST),
     )
-
-
-def check_depth(document: Json, limit: int) -> None:
-    """Raise ServingError for lists and objects nested deeper than the limit."""
-    level, depth = [document], 0
-    while level := [v for v in level if isinstance(v, (list, dict))]:
-        depth += 1
-        if depth > limit:
-            raise invalid(f"the JSON is nested more than {limit} deep")
-        level = [v for c in level for v in (c.values() if isinstance(c, dict) else c)]
 
 
 def _entries(document: Mapping[str, Json], field: str, limit: int) -> list[dict[str, Json]]:
@@ -123,7 +108,7 @@ def _entries(document: Mapping[str, Json], field: str, limit: int) -> list[dict[
         raise invalid(f"{len(entries)} {field}, but a request may have {limit}")
     names: set[str] = set()
     for index, entry in enumerate(entries):
-        name = _object(entry, f"{field}[{index}]").get("name")
+        name = checked_object(entry, f"{field}[{index}]").get("name")
         if not isinstance(name, str) or not name:
             raise invalid(f"{field}[{index}] has no 'name'")
         if name in names:
@@ -139,9 +124,9 @@ def _placed(entries: Iterable[Mapping[str, Json]]) -> tuple[tuple[Tensor | Lying
     for entry in entries:
         where = f"input {entry['name']!r}"
         name, datatype, shape = entry["name"], _datatype(entry, where), _shape(entry, where)
-        parameters = _parameters(entry, where)
-        region = _region(parameters, where)
-        sources = (region is not None, "binary_data_size" in parameters, "data" in entry)
+        given = parameters(entry, where)
+        region = _region(given, where)
+        sources = (region is not None, "binary_data_size" in given, "data" in entry)
         if sum(sources) != 1:
             raise invalid(f"{where} is to have one of 'data', binary_data_size and shared_memory_region")
         if region is not None:
@@ -149,58 +134,48 @@ def _placed(entries: Iterable[Mapping[str, Json]]) -> tuple[tuple[Tensor | Lying
         elif "data" in entry:
             placed.append(from_json(name, datatype, shape, entry["data"]))
         else:
-            end = at + _natural(parameters, "binary_data_size", where)
+            end = at + natural(given, "binary_data_size", where)
             placed.append(Lying(name, datatype, shape, at, end))
             at = end
     return tuple(placed), at
 
 
-def _wanted(name: str, parameters: Mapping[str, Json]) -> WantedOutput:
+def _wanted(name: str, given: Mapping[str, Json]) -> WantedOutput:
     where = f"output {name!r}"
-    region = _region(parameters, where)
-    if region is not None and parameters.get("binary_data"):  # clients say false beside a region
+    region = _region(given, where)
+    if region is not None and given.get("binary_data"):  # clients say false beside a region
         raise invalid(f"{where} has both binary_data and shared_memory_region; expected one")
-    return WantedOutput(name, _natural(parameters, "classification", where), region)
+    return WantedOutput(name, natural(given, "classification", where), region)
 
 
-def _region(parameters: Mapping[str, Json], where: str) -> Region | None:
-    if "shared_memory_region" not in parameters:
-        if stray := next((f for f in _REGION_FIELDS if f in parameters), None):
+def _region(given: Mapping[str, Json], where: str) -> Region | None:
+    if "shared_memory_region" not in given:
+        if stray := next((f for f in _REGION_FIELDS if f in given), None):
             raise invalid(f"{where} has {stray!r} without 'shared_memory_region'")
         return None
-    name = parameters["shared_memory_region"]
+    name = given["shared_memory_region"]
     if not isinstance(name, str) or not name:
         raise invalid(f"{where}: 'shared_memory_region' is to be a name")
-    if "shared_memory_byte_size" not in parameters:
+    if "shared_memory_byte_size" not in given:
         raise invalid(f"{where} has 'shared_memory_region' without 'shared_memory_byte_size'")
-    offset_bytes = _natural(parameters, "shared_memory_offset", where)
-    return Region(name, offset_bytes, _natural(parameters, "shared_memory_byte_size", where))
+    offset_bytes = natural(given, "shared_memory_offset", where)
+    return Region(name, offset_bytes, natural(given, "shared_memory_byte_size", where))
 
 
-def _free(parameters: Mapping[str, Json]) -> Parameters:
+def _free(given: Mapping[str, Json]) -> Parameters:
     """The parameters that go on to the model: those that the protocol does not reserve. Raises ServingError."""
     free: dict[str, bool | int | float | str] = {}
-    for name, value in parameters.items():
+    for name, value in given.items():
         if name in _OURS or name.startswith("triton_"):
             raise invalid(f"parameter {name!r} is reserved and cannot be given")
         if name in _SEQUENCES:
             if value not in (0, "", False):
                 raise ServingError(Reason.UNSUPPORTED, f"parameter {name!r}: sequences are not offered")
         elif name not in ("priority", "timeout", "binary_data_output"):
-            if not isinstance(value, (bool, int, float, str)):
+            if not is_scalar(value):
                 raise invalid(f"parameter {name!r} is to be a string, a number, true or false")
             free[name] = value
     return free
-
-
-def _parameters(entry: Mapping[str, Json], where: str) -> dict[str, Json]:
-    return _object(entry.get("parameters", {}), f"'parameters' of {where}")
-
-
-def _object(value: Json, where: str) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise invalid(f"{where} is to be a JSON object")
-    return value
 
 
 def _id(document: Mapping[str, Json]) -> str:
@@ -222,17 +197,3 @@ def _shape(entry: Mapping[str, Json], where: str) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(s) is int for s in shape):
         raise invalid(f"{where}: 'shape' is to be a list of whole numbers")
     return tuple(shape)
-
-
-def _natural(parameters: Mapping[str, Json], name: str, where: str) -> int:
-    value = parameters.get(name, 0)
-    if type(value) is not int or value < 0:
-        raise invalid(f"{where}: {name!r} is to be a whole number, 0 or above")
-    return value
-
-
-def _flag(parameters: Mapping[str, Json], name: str, where: str, default: bool = False) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise invalid(f"{where}: {name!r} is to be true or false")
-    return value

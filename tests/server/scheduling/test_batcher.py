@@ -81,6 +81,16 @@ def test_a_full_batch_does_not_wait():
     assert batcher.next(0).wait_until_ns == 5 * MS
 
 
+def test_only_a_request_that_changes_something_needs_a_look():
+    batcher: Batcher[Entry] = Batcher(replace(PATIENT, max_batch_size=3), LatencyTables())
+    looks: list[bool] = []
+    for _ in range(3):
+        entry = Entry("a", 1)
+        batcher.add(entry, 0)
+        looks.append(batcher.acts_on(entry))
+    assert looks == [True, False, True]
+
+
 def test_a_preferred_size_does_not_wait():
     batcher, entries = filled(replace(PATIENT, preferred_batch_sizes=frozenset({2, 4})), 1, 1, 1, 1, 1)
     answer = batcher.next(0)
@@ -357,10 +367,11 @@ class Story:
             self.accepted.append(entry)
 
     def ask(self, can_run: bool) -> Answer[Entry]:
+        done_ns = {e: self.now_ns + self.tables.of(e.signature).estimate_ns(e.items) for e in self.accepted}
         answer = self.batcher.next(self.now_ns, can_run)
         for entry, error in answer.refused:
             self.end(entry, error.reason.value)
-            self.check_refusal(entry, error.reason)
+            self.check_refusal(entry, error.reason, done_ns[entry])
         if answer.batch is not None:
             assert can_run
             self.check_batch(answer.batch.entries, answer.batch.items)
@@ -376,14 +387,14 @@ class Story:
         assert not entry.is_waiting
         self.ended[entry] = how
 
-    def check_refusal(self, entry: Entry, reason: Reason) -> None:
+    def check_refusal(self, entry: Entry, reason: Reason, done_ns: float) -> None:
         if reason is Reason.EXPIRED:
             assert entry.expires_ns is not None
             assert entry.expires_ns <= self.now_ns
         else:
             assert reason is Reason.DEADLINE
             assert entry.deadline_ns is not None
-            assert self.now_ns + self.tables.of(entry.signature).estimate_ns(entry.items) >= entry.deadline_ns
+            assert done_ns >= entry.deadline_ns
 
     def check_batch(self, entries: list[Entry], items: int) -> None:
         assert items == sum(e.items for e in entries) <= self.options.max_batch_size

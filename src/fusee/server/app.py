@@ -19,7 +19,7 @@ from fusee.base.errors import DeviceError, RequestError
 from fusee.runtime.cores import default_threads
 from fusee.server.access import Access, read_keys
 from fusee.server.backends import backends
-from fusee.server.door import Door, House, Page
+from fusee.server.door import Door, DoorCounts, House, Page
 from fusee.server.errors import not_found
 from fusee.server.grpc import open_grpc
 from fusee.server.http import open_http
@@ -115,7 +115,8 @@ class Doors:
         try:
             http = await self._http(self._house, settings.http_port)
             grpc = await self._grpc(settings.grpc_port)
-            metrics = await self._http(replace(self._house, plane=_PagesAlone()), settings.metrics_port)
+            pages_alone = replace(self._house, plane=_PagesAlone(), counts=DoorCounts())
+            metrics = await self._http(pages_alone, settings.metrics_port)
         except BaseException:
             await self.close(0.0)
             raise
@@ -156,14 +157,16 @@ class Server:
         self._decoders = ThreadPoolExecutor(default_threads(), "fusee-decode")
         self._models = Repository(settings, backends(self._decoders), loop.call_soon_threadsafe)
         plane = LocalPlane(self._models, SharedMemory(settings.shared_memory_prefix), self._tracer, self._logs)
+        counts = DoorCounts()
         sources = Sources(
             self._models.servables,
             lambda: self._models.index(False),
             self._models.comparison,
             exemplars=self._tracer.exemplars,
+            doors=counts,
         )
         pages = (*metrics.pages(sources), *status.pages(sources))
-        self._doors = Doors(House(plane, access, settings.limits), settings, pages)
+        self._doors = Doors(House(plane, access, settings.limits, counts), settings, pages)
 
     async def open(self) -> Ports:
         """Open the doors. Raises DeviceError or RequestError."""

@@ -1,0 +1,88 @@
+"""A real server, asked over HTTP and gRPC: its pages tell of what it answered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc_client
+import tritonclient.http as http_client
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from fusee.server.app import Ports, serving
+from fusee.server.settings import Settings
+
+DIGITS = Path(__file__).parents[3] / "models" / "digits" / "digits.onnx"
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    """A server with one model, which has answered five requests and refused two."""
+    repository = tmp_path_factory.mktemp("repository")
+    (repository / "digits" / "1").mkdir(parents=True)
+    shutil.copy(DIGITS, repository / "digits" / "1" / "model.onnx")
+    with serving(Settings((repository,), http_port=0, grpc_port=0, metrics_port=0)) as found:
+        ask(found)
+        yield found
+
+
+def ask(ports: Ports) -> None:
+    pixels = np.zeros((2, 1, 8, 8), np.float32)
+    for client, module, times in (
+        (http_client.InferenceServerClient(f"127.0.0.1:{ports.http}"), http_client, 3),
+        (grpc_client.InferenceServerClient(f"127.0.0.1:{ports.grpc}"), grpc_client, 2),
+    ):
+        tensor = module.InferInput("image", pixels.shape, "FP32").set_data_from_numpy(pixels)
+        for _ in range(times):
+            client.infer("digits", [tensor])
+        with pytest.raises(module.InferenceServerException, match="nowhere"):
+            client.infer("nowhere", [tensor])
+        client.close()
+
+
+def page(ports: Ports, path: str) -> tuple[str, str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}{path}", timeout=10) as answer:
+        return answer.headers["content-type"], answer.read().decode()
+
+
+def samples(ports: Ports) -> dict[tuple[str, ...], float]:
+    """Values by name and label values, the latter in the order of the labels' names."""
+    families = text_string_to_metric_families(page(ports, "/metrics/openmetrics")[1])
+    return {(s.name, *(v for _, v in sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+
+
+def test_metrics_tell_of_every_request(ports: Ports):
+    found = samples(ports)
+    assert found["nv_inference_request_success", "digits", "1"] == 5
+    assert found["nv_inference_count", "digits", "1"] == 10
+    assert found["fusee_request_duration_seconds_count", "digits", "1"] == 5
+    assert found["fusee_model_ready", "digits", "1"] == 1
+    assert (found["fusee_door_requests_total", "200", "http"], found["fusee_door_requests_total", "404", "http"]) == (
+        3, 1,
+    )  # fmt: skip
+    assert (found["fusee_door_requests_total", "0", "grpc"], found["fusee_door_requests_total", "5", "grpc"]) == (2, 1)
+    assert found["fusee_pending_requests", "digits", "1"] == 0
+
+
+def test_looking_is_not_counted_as_asking(ports: Ports):
+    before, after = samples(ports), samples(ports)
+    assert {k: v for k, v in before.items() if k[0].startswith("fusee_door")} == {
+        k: v for k, v in after.items() if k[0].startswith("fusee_door")
+    }
+
+
+def test_the_status_page_is_served(ports: Ports):
+    kind, text = page(ports, "/status")
+    assert kind == "text/html; charset=utf-8"
+    assert "<title>Fusee</title>" in text
+    state: Any = json.loads(page(ports, "/status.json")[1])
+    (model,) = state["models"]
+    assert (model["name"], model["state"], model["record"]["succeeded"]) == ("digits", "READY", 5)
+    assert sum(model["record"]["request_counts"]) == 5
+    assert sum(model["record"]["batches"].values()) == model["record"]["executions"]

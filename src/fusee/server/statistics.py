@@ -118,6 +118,10 @@ class ModelStatistics:
         tally.compute_infer.add(infer_ns)
         tally.compute_output.add(output_ns)
 
+    def forget(self) -> None:
+        """Start from nothing again, but for what is under way: warming up does not count."""
+        vars(self).update({**vars(ModelStatistics()), "pending": self.pending})
+
     def document(self) -> Json:
         """The model's entry in the answer of the statistics call, without name and version."""
         names = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")

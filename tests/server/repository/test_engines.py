@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fusee
+from fusee.server.backends import backends
 from fusee.server.errors import ServingError
 from fusee.server.repository import building
 from fusee.server.repository.config import config_json
 from fusee.server.repository.repository import Repository
-from fusee.server.scheduling.backend import engine_backend
 from fusee.server.types import InferRequest, InferResponse, Tensor
 from server.repository.fake_models import reasons, settings, states, until
 
@@ -52,14 +53,15 @@ def place(root: Path, engine: Path, version: str = "1", config: str = "") -> Non
 def run(root: Path, body: Callable[[Repository], Awaitable[None]]) -> None:
     async def whole() -> None:
         loop = asyncio.get_running_loop()
-        models = Repository(settings(root), {"fusee": engine_backend}, loop.call_soon_threadsafe)
+        models = Repository(settings(root), backends(decoders), loop.call_soon_threadsafe)
         await models.start()
         try:
             await body(models)
         finally:
             await models.close()
 
-    asyncio.run(asyncio.wait_for(whole(), 60))
+    with ThreadPoolExecutor(1) as decoders:
+        asyncio.run(asyncio.wait_for(whole(), 60))
 
 
 async def multiplied(models: Repository, name: str = "m", rows: int = 1) -> float:
@@ -96,6 +98,21 @@ def test_engines_are_served_from_both_forms(tmp_path: Path, engines: Path):
     run(tmp_path, body)
 
 
+def test_warming_up_does_not_count(tmp_path: Path, engines: Path):
+    sample = 'inputs { key: "x" value { data_type: TYPE_FP32 dims: [4] random_data: true } }'
+    place(tmp_path, engines / "2.fusee", config=f"model_warmup {{ batch_size: 4 count: 3 {sample} }}")
+
+    async def body(models: Repository) -> None:
+        statistics = models.find("m", "").statistics
+        assert statistics.inference_count == statistics.pending == 0
+        assert statistics.load_s > 0
+        await multiplied(models, rows=2)
+        assert statistics.inference_count == 2
+        assert statistics.document()["inference_stats"]["success"]["count"] == 1
+
+    run(tmp_path, body)
+
+
 def test_a_new_engine_takes_over_under_requests(tmp_path: Path, engines: Path):
     place(tmp_path, engines / "2.fusee")
 
@@ -116,6 +133,52 @@ def test_a_new_engine_takes_over_under_requests(tmp_path: Path, engines: Path):
         await asyncio.gather(*callers)
         assert set(answers) == {2.0, 3.0}
         await until(lambda: states(models, "m") == [*(f"{v} UNAVAILABLE" for v in (1, 2, 3)), "4 READY"])
+
+    run(tmp_path, body)
+
+
+PIPELINE = """from typing import Annotated, NamedTuple
+
+from fusee.server.pipelines import Array, Call, tensor
+
+Rows = Annotated[Array, tensor("FP32", -1, 4)]
+
+
+class Answer(NamedTuple):
+    y: Rows
+
+
+def run(call: Call, x: Rows) -> Answer:
+    return Answer(call("m", x=x)["y"] * 10)
+"""
+ENSEMBLE = """platform: "ensemble" max_batch_size: 16
+input { name: "x" data_type: TYPE_FP32 dims: [4] } output { name: "y" data_type: TYPE_FP32 dims: [4] }
+ensemble_scheduling {
+  step { model_name: "m" model_version: -1 input_map { key: "x" value: "x" } output_map { key: "y" value: "twice" } }
+  step { model_name: "m" model_version: -1 input_map { key: "x" value: "twice" } output_map { key: "y" value: "y" } }
+}"""
+
+
+def test_pipelines_and_ensembles_follow_the_models_that_they_ask(tmp_path: Path, engines: Path):
+    place(tmp_path, engines / "2.fusee")
+    (tmp_path / "flow").mkdir()
+    (tmp_path / "flow" / "config.pbtxt").write_text(ENSEMBLE)
+    (tmp_path / "tens" / "1").mkdir(parents=True)
+    (tmp_path / "tens" / "1" / "pipeline.py").write_text(PIPELINE)
+
+    async def body(models: Repository) -> None:
+        assert await multiplied(models, "flow") == 4
+        assert await multiplied(models, "tens") == 20
+        before = models.find("flow", "")
+        place(tmp_path, engines / "3.fusee", "2")
+        await models.load("m", {})
+        assert await multiplied(models, "flow") == 9
+        assert await multiplied(models, "tens") == 30
+        assert models.find("flow", "") is not before, "it was made for version 1"
+        await models.unload("m", dependents=False)
+        assert not models.is_model_ready("flow", "")
+        await models.load("m", {})
+        assert await multiplied(models, "flow") == 9
 
     run(tmp_path, body)
 

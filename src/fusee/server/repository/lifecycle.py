@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import ParamSpec, TypeVar
 
 from fusee.base.errors import FuseeError
@@ -195,6 +196,7 @@ class Lifecycle:
         raise invalid(f"load failed for model '{model.name}':{whole}")
 
     async def _make(self, model: Model, prepared: Prepared, version: str) -> Loaded:
+        started_s = monotonic()
         before = model.versions[version].loaded
         stamp = prepared.versions[version]
         engine = before.engine if before is not None and before.stamp == stamp else None
@@ -208,6 +210,9 @@ class Lifecycle:
         except BaseException:
             await loaded.servable.close()
             raise
+        if requests:
+            loaded.servable.statistics.forget()
+        loaded.servable.statistics.load_s = monotonic() - started_s
         return loaded
 
     def _switch(self, model: Model, prepared: Prepared, loaded: Mapping[str, Loaded], default: Servable) -> None:

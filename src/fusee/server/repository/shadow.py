@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from fusee.base.types import Array
 from fusee.server.errors import ServingError
 from fusee.server.plane import Post, Servable
-from fusee.server.types import Done, InferRequest, InferResponse, Json, Tensor, Ticket
+from fusee.server.types import Done, InferRequest, InferResponse, Json, Tensor, Ticket, Timing
 
 MOST_COPIES = 4  # under way at a time
 _LEAST_MAGNITUDE = 1e-6  # below it a relative difference says nothing
@@ -180,7 +180,16 @@ def _copied(request: InferRequest) -> InferRequest:
     """The same question, to be asked again: its arrays are its own, and it waits as long as it takes."""
     inputs = tuple(t._replace(array=_own(t.values())) for t in request.inputs)
     outputs = tuple(w._replace(classification=0, region=None) for w in request.outputs)
-    return InferRequest(request.model, "", request.id, inputs, outputs, request.parameters)
+    return replace(
+        request,
+        version="",
+        inputs=inputs,
+        outputs=outputs,
+        timeout_us=0,
+        deadline_ns=None,
+        traceparent="",
+        timing=Timing(),
+    )
 
 
 def _own(array: Array) -> np.ndarray[Any, Any]:

@@ -238,6 +238,7 @@ def test_a_generator_is_a_decoupled_model():
         served.submit(request("py", X, is_streaming=True), answers)
         loop.until(lambda: answers.given and getattr(answers.given[-1], "final", True))
         assert served.statistics.success.count == 1
+        assert sum(served.statistics.first_response_ms.counts) == 1
     assert [a.final for a in answers.given if isinstance(a, InferResponse)] == [False, False, False, True]
     assert [a.outputs[0].values().tolist() for a in answers.given[:-1]] == [[1, 2], [2, 3], [3, 4]]  # pyright: ignore
     assert answers.given[-1].outputs == ()  # pyright: ignore
@@ -317,6 +318,7 @@ def test_the_queue_is_bounded_and_cancelled_requests_leave_it():
         tickets = [served.submit(request("py", X), a) for a in answers[:4]]
         assert answers[3].error.reason is Reason.OVERLOADED
         assert answers[3].error.message == "model 'py': 1 requests wait, at most 1 may"
+        assert (served.statistics.pending, served.statistics.waiting) == (3, 1)
         tickets[2].cancel()
         assert answers[2].error.reason is Reason.CANCELLED
         served.submit(request("py", X), answers[4])

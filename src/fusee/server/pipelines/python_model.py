@@ -49,12 +49,12 @@ class PythonModel:
         self.outputs = batched(pipeline.outputs, config)
         self.labels = labels
         self.statistics = ModelStatistics()
-        self.account = Account(self.statistics)
         self.pipeline = pipeline
         self._contract = Contract(self.name, self.inputs, self.outputs, config.max_batch_size)
         self.lookup = lookup
         self.post = post
         self.threads = sum(g.count for g in config.instance_group) or PIPELINE_INSTANCES
+        self.account = Account(self.statistics, at_a_time=self.threads)
         self.executor = ThreadPoolExecutor(self.threads, thread_name_prefix=f"{self.name}-{version}")
         self.queue_size = config.dynamic_batching.default_queue_policy.max_queue_size or QUEUE_SIZE
 
@@ -78,8 +78,8 @@ class PythonModel:
         if self.name in request.callers:
             chain = " -> ".join((*request.callers, self.name))
             raise ServingError(Reason.INVALID, f"model {self.name!r} was called by itself: {chain}")
-        if self.account.under_way >= self.threads + self.queue_size:
-            waiting = self.account.under_way - self.threads
+        waiting = self.account.under_way - self.threads
+        if waiting >= self.queue_size:
             raise ServingError(
                 Reason.OVERLOADED, f"model {self.name!r}: {waiting} requests wait, at most {self.queue_size} may", 1.0
             )
@@ -111,6 +111,7 @@ class _Run:
         self._calls = ModelCalls(model.name, request, model.lookup, model.post)
         self._ahead = Semaphore(AHEAD)
         self._is_over = False
+        self._is_first = model.pipeline.is_decoupled
 
     def cancel(self) -> None:
         self._calls.cancel()
@@ -175,6 +176,9 @@ class _Run:
         self._ahead.release()
         if self._is_over:
             return
+        if self._is_first:
+            self._is_first = False
+            self._model.statistics.first_response_ms.add((monotonic_ns() - self._request.timing.received_ns) * 1e-6)
         if is_final:
             self._is_over = True
             self._request.timing.infer_done_ns = monotonic_ns()

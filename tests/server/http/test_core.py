@@ -419,7 +419,7 @@ OPERATION_CASES = [
     (
         "POST",
         "/v2/systemsharedmemory/region/r/register",
-        b'{"key":"/k","byte_size":8,"name":"other"}',
+        b'{"key":"/k","byte_size":8.0,"name":"other"}',
         "system_shared_memory_register",
         {"name": "r", "key": "/k", "byte_size": 8, "offset": 0},
         {},
@@ -486,8 +486,9 @@ class TestOperations:
         [
             ("repository/index", b'{"ready":1}', "the body: 'ready' is to be true or false"),
             ("repository/models/m/load", b'{"parameters":[]}', "'parameters' of the body is to be a JSON object"),
-            ("repository/models/m/unload", b'{"parameters":{"x":{}}}', "parameter 'x' is to be a string, a number"),
+            ("repository/models/m/unload", b'{"parameters":{"":{}}}', "parameter '' is to be a string, a number"),
             ("systemsharedmemory/region/r/register", b"", "the body has no 'key'"),
+            ("systemsharedmemory/region/r/register", b'{"key":1,"byte_size":8}', "the body: 'key' is to be a string"),
             ("systemsharedmemory/region/r/register", b'{"key":"k","byte_size":-1}', "'byte_size' is to be a whole"),
             ("cudasharedmemory/region/r/register", b'{"device_id":0,"byte_size":8}', "the body has no 'raw_handle'"),
             (

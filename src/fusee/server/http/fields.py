@@ -36,10 +36,17 @@ def is_scalar(value: Json) -> bool:
     return isinstance(value, (bool, int, float, str))
 
 
+def whole(value: Json) -> int | None:
+    """A JSON number without a fraction, however it is written: 8 and 8.0 are the same number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
 def natural(fields: Mapping[str, Json], name: str, where: str) -> int:
     """A size or count; 0 when missing."""
-    value = fields.get(name, 0)
-    if type(value) is not int or value < 0:
+    value = whole(fields.get(name, 0))
+    if value is None or value < 0:
         raise invalid(f"{where}: {name!r} is to be a whole number, 0 or above")
     return value
 

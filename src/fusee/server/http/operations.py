@@ -52,13 +52,16 @@ def _index(document: Arguments) -> Arguments:
 
 def _with_parameters(document: Arguments) -> Arguments:
     given = parameters(document, _BODY)
-    if wrong := next((name for name, value in given.items() if not is_scalar(value)), None):
-        raise invalid(f"parameter {wrong!r} is to be a string, a number, true or false")
+    for name, value in given.items():
+        if not is_scalar(value):
+            raise invalid(f"parameter {name!r} is to be a string, a number, true or false")
     return {"parameters": given}
 
 
 def _system_region(document: Arguments) -> Arguments:
     require(document, _BODY, "key", "byte_size")
+    if not isinstance(document["key"], str):
+        raise invalid("the body: 'key' is to be a string")
     return {
         **document,
         "byte_size": natural(document, "byte_size", _BODY),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fusee.server.errors import Reason, ServingError, invalid
-from fusee.server.http.fields import checked_object, flag, is_scalar, natural, parameters, parsed
+from fusee.server.http.fields import checked_object, flag, is_scalar, natural, parameters, parsed, whole
 from fusee.server.settings import Limits
 from fusee.server.types import InferRequest, Json, Parameters, Region, Tensor, WantedOutput
 from fusee.server.wire import Buffer, decode, from_json
@@ -194,6 +194,7 @@ def _datatype(entry: Mapping[str, Json], where: str) -> str:
 
 def _shape(entry: Mapping[str, Json], where: str) -> tuple[int, ...]:
     shape = entry.get("shape")
-    if not isinstance(shape, list) or not all(type(s) is int for s in shape):
+    sizes = [whole(size) for size in shape] if isinstance(shape, list) else [None]
+    if None in sizes:
         raise invalid(f"{where}: 'shape' is to be a list of whole numbers")
-    return tuple(shape)
+    return tuple(size for size in sizes if size is not None)

@@ -182,14 +182,13 @@ class Batcher(Generic[E]):
         """What to do at that time: a batch to run on a free instance, if there is one, and whom to refuse."""
         refused = self._expired(now_ns)
         held_ns: int | None = None
-        while can_run and self._groups and held_ns is None:
-            for group in self._foremost():
-                choice = self._choose(group, now_ns, refused)
-                if choice is None:
-                    continue  # all of it was refused: groups of less priority may be foremost now
-                if choice.requests:
-                    return Answer(self._taken(group, choice), None, refused)
-                held_ns = _sooner(held_ns, choice.hold_until_ns)
+        for group in self._in_turn() if can_run else ():
+            choice = self._choose(group, now_ns, refused)
+            if choice is None:
+                continue
+            if choice.requests:
+                return Answer(self._taken(group, choice), None, refused)
+            held_ns = _sooner(held_ns, choice.hold_until_ns)
         timer_ns = self._timers[0][0] if self._timers else None
         return Answer(None, _sooner(held_ns, timer_ns), refused)
 
@@ -236,14 +235,15 @@ class Batcher(Generic[E]):
             self._left(entry)
         return Batch(entries, choice.items, choice.why)
 
-    def _foremost(self) -> list[Group[E]]:
-        """The groups that begin with the highest priority that waits, the longest waiting first."""
+    def _in_turn(self) -> list[Group[E]]:
+        """The groups by the request that is first in each.
+
+        One that is held back for others does not hold back those after it: an instance is never idle for its sake.
+        """
         groups = list(self._groups.values())
-        if len(groups) < 2:
-            return groups
-        groups.sort(key=_first_order)
-        priority = groups[0].entries[0].order[0]
-        return [g for g in groups if g.entries[0].order[0] == priority]
+        if len(groups) > 1:
+            groups.sort(key=_first_order)
+        return groups
 
     # Time limits
 

@@ -154,9 +154,10 @@ class EngineServable:
         """Run a batch, and hand its answers to the loop's thread all at once."""
         submissions = run.submissions
         try:
-            self._run_joined(instance, submissions) if len(submissions) > 1 else self._run_alone(
-                instance, submissions[0]
-            )
+            if len(submissions) == 1:
+                self._run_alone(instance, submissions[0])
+            else:
+                self._run_joined(instance, submissions)
         except ServingError as err:
             if err.reason is Reason.INVALID and len(submissions) > 1:
                 self._run_apart(instance, submissions)

@@ -10,10 +10,11 @@ from typing import NamedTuple, cast
 from fusee.server.grpc import frames as f
 from fusee.server.grpc.budget import Budget
 from fusee.server.grpc.frames import ConnectionFault, StreamFault
-from fusee.server.grpc.headers import BlockReader, MalformedFields, check_trailers
+from fusee.server.grpc.headers import BlockReader, MalformedFields, PartialBlock, check_trailers
 from fusee.server.grpc.reader import MAX_FRAME, FrameReader
 from fusee.server.grpc.sending import Sender
 from fusee.server.grpc.stream import Application, Buffer, Opening, Stream
+from fusee.server.grpc.table import StreamTable
 from fusee.server.settings import Limits
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,7 @@ STREAM_WINDOW = 4 * 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
 _WRITE_HIGH_BYTES = 2 * 1024 * 1024  # written and not taken by the socket, beyond which answers wait
 _WRITE_MOST_BYTES = 2 * _WRITE_HIGH_BYTES + MAX_FRAME  # the socket takes nothing, and still frames ask for answers
-_CONTINUATIONS = 32  # of one header block
 _TINY_INCREMENT = 1024  # a window update that costs more than it is worth
-_CLOSED_KEPT = 256
 _FREE_FRAMES = 2000.0
 _FREE_FRAMES_PER_S = 400.0
 _LINGER_S = 1.0  # for the peer to hang up after our goodbye
@@ -43,20 +42,6 @@ class Peers(NamedTuple):
     closed: Callable[[Connection], None]
 
 
-class _Block:
-    """A header block on its way, in several frames."""
-
-    __slots__ = ("ends_stream", "frames", "parts", "size_bytes", "started_s", "stream_id")
-
-    def __init__(self, stream_id: int, ends_stream: bool, first: bytes, started_s: float) -> None:
-        self.stream_id = stream_id
-        self.ends_stream = ends_stream
-        self.parts = [first]
-        self.size_bytes = len(first)
-        self.frames = 1
-        self.started_s = started_s
-
-
 class Connection(Protocol):
     """Speaks HTTP/2 with one peer. Everything is called on the loop's thread."""
 
@@ -70,11 +55,10 @@ class Connection(Protocol):
         self._frames = FrameReader(self, peers.limits.header_bytes)
         self._blocks: BlockReader[Opening] = BlockReader(peers.limits.header_bytes, peers.application.interpret)
         self._budget = Budget(_FREE_FRAMES, _FREE_FRAMES_PER_S, self.now_s)
-        self._streams: dict[int, Stream] = {}
-        self._closed: dict[int, bool] = {}  # the latest, and whether the peer may not know of it yet
-        self._highest = 0
+        self._table = StreamTable()
+        self._streams = self._table.open
         self._has_settings = False
-        self._block: _Block | None = None
+        self._block: PartialBlock | None = None
         self._receive_window = CONNECTION_WINDOW
         self._grant_bytes = 0
         self._goodbye: int | None = None  # the last stream that is answered, once the peer was told
@@ -246,7 +230,8 @@ class Connection(Protocol):
             self._grant_bytes = 0
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._check_closed(stream_id, "DATA")
+            self._table.check_late(stream_id, "DATA")
+            self._budget.spend("late DATA", self.now_s)
             return None
         if stream.is_ended_by_peer:
             return self._fail_stream(StreamFault(stream_id, f.STREAM_CLOSED, "data after the end of the stream"))
@@ -282,34 +267,27 @@ class Connection(Protocol):
         if flags & f.END_HEADERS:
             self._section(stream_id, ends_stream, content)
         else:
-            self._block = _Block(stream_id, ends_stream, content, self.now_s)
+            self._block = PartialBlock(stream_id, ends_stream, content, self.now_s)
 
     def _continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         block = self._block
         if block is None or block.stream_id != stream_id:
             raise ConnectionFault(f.PROTOCOL_ERROR, f"CONTINUATION on stream {stream_id} without its HEADERS")
-        block.parts.append(payload)
-        block.size_bytes += len(payload)
-        block.frames += 1
-        if block.size_bytes > self._limits.header_bytes or block.frames > _CONTINUATIONS:
-            raise ConnectionFault(
-                f.ENHANCE_YOUR_CALM,
-                f"a header block of {block.size_bytes} bytes in {block.frames} frames; up to "
-                f"{self._limits.header_bytes} in {_CONTINUATIONS} are taken",
-            )
+        block.add(payload, self._limits.header_bytes)
         if flags & f.END_HEADERS:
             self._block = None
-            self._section(stream_id, block.ends_stream, b"".join(block.parts))
+            self._section(stream_id, block.ends_stream, block.content())
 
     def _section(self, stream_id: int, ends_stream: bool, block: bytes) -> None:
         """A header section is complete: of a new request, or trailers."""
-        if stream_id > self._highest:
+        if stream_id > self._table.highest:
             self._open(stream_id, ends_stream, block)
             return
         fields = self._blocks.read_trailers(block)
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._check_closed(stream_id, "HEADERS")
+            self._table.check_late(stream_id, "HEADERS")
+            self._budget.spend("late HEADERS", self.now_s)
             return
         if stream.is_ended_by_peer:
             raise StreamFault(stream_id, f.STREAM_CLOSED, "headers after the end of the stream")
@@ -322,14 +300,14 @@ class Connection(Protocol):
         self._end_by_peer(stream)
 
     def _open(self, stream_id: int, ends_stream: bool, block: bytes) -> None:
-        self._highest = stream_id
+        self._table.highest = stream_id
         try:
             opening = self._blocks.read(block)
         except MalformedFields as err:
-            self._remember(stream_id, is_known=False)
+            self._table.close(stream_id, is_known=False)
             raise StreamFault(stream_id, f.PROTOCOL_ERROR, str(err)) from err
         if refusal := self._refusal():
-            self._remember(stream_id, is_known=ends_stream)
+            self._table.close(stream_id, is_known=ends_stream)
             raise StreamFault(stream_id, f.REFUSED_STREAM, refusal)
         stream = Stream(self, stream_id, STREAM_WINDOW, self._sender.initial_window)
         self._streams[stream_id] = stream
@@ -362,7 +340,7 @@ class Connection(Protocol):
         self._budget.spend("PRIORITY", self.now_s)
 
     def _rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._check_known(stream_id, "RST_STREAM")
+        self._table.check_known(stream_id, "RST_STREAM")
         self._budget.spend("RST_STREAM", self.now_s)
         stream = self._streams.get(stream_id)
         if stream is not None:
@@ -403,15 +381,15 @@ class Connection(Protocol):
             self._budget.spend("PING", self.now_s)
             self._write(f.ping(payload, f.ACK))
         elif payload == _DRAINING and self._is_draining and self._goodbye is None:
-            self._goodbye = self._highest
-            self._write(f.goaway(self._highest, f.NO_ERROR, "the server is stopping"))
+            self._goodbye = self._table.highest
+            self._write(f.goaway(self._table.highest, f.NO_ERROR, "the server is stopping"))
             self._close_if_done()
 
     def _goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id or len(payload) < 8:
             code = f.PROTOCOL_ERROR if stream_id else f.FRAME_SIZE_ERROR
             raise ConnectionFault(code, f"GOAWAY of {len(payload)} bytes on stream {stream_id}")
-        self._goodbye = self._highest
+        self._goodbye = self._table.highest
         self._close_if_done()
 
     def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -424,7 +402,7 @@ class Connection(Protocol):
                 raise ConnectionFault(f.PROTOCOL_ERROR, "a window update by 0")
             self._sender.widen(increment)
             return
-        self._check_known(stream_id, "WINDOW_UPDATE")
+        self._table.check_known(stream_id, "WINDOW_UPDATE")
         stream = self._streams.get(stream_id)
         if stream is None:
             return
@@ -433,21 +411,6 @@ class Connection(Protocol):
         self._sender.widen_stream(stream, increment)
 
     # -- ends
-
-    def _check_known(self, stream_id: int, what: str) -> None:
-        """Raises ConnectionFault for a stream that was never opened."""
-        if not stream_id or not stream_id & 1 or stream_id > self._highest:
-            raise ConnectionFault(f.PROTOCOL_ERROR, f"{what} on stream {stream_id}, which is idle")
-
-    def _check_closed(self, stream_id: int, what: str) -> None:
-        """A frame for a stream that is not open: fine while the peer may not know that. Raises ConnectionFault."""
-        self._check_known(stream_id, what)
-        is_unknown_to_peer = self._closed.get(stream_id)
-        if is_unknown_to_peer is None and what == "HEADERS":
-            raise ConnectionFault(f.PROTOCOL_ERROR, f"stream {stream_id} opened after stream {self._highest}")
-        if not is_unknown_to_peer:
-            raise ConnectionFault(f.STREAM_CLOSED, f"{what} on stream {stream_id}, which is closed")
-        self._budget.spend(f"late {what}", self.now_s)
 
     def _sent(self, stream: Stream) -> None:
         """Our side of a stream has ended."""
@@ -458,21 +421,15 @@ class Connection(Protocol):
             self._retire(stream, is_known=True)
 
     def _retire(self, stream: Stream, is_known: bool) -> None:
-        if self._streams.pop(stream.id, None) is None:
+        if stream.id not in self._streams:
             return
         stream.exchange = None
         stream.has_ended = True
         if self._sender.is_waiting:
             self._sender.forget(stream)
-        self._remember(stream.id, is_known)
+        self._table.close(stream.id, is_known)
         if self._goodbye is not None:
             self._close_if_done()
-
-    def _remember(self, stream_id: int, is_known: bool) -> None:
-        closed = self._closed
-        closed[stream_id] = not is_known
-        if len(closed) > _CLOSED_KEPT:
-            del closed[next(iter(closed))]
 
     def _abort(self, stream: Stream) -> None:
         exchange, stream.exchange = stream.exchange, None
@@ -501,7 +458,7 @@ class Connection(Protocol):
             return
         if code != f.NO_ERROR:
             log.info("gRPC connection of %s ended: %s", self._transport.get_extra_info("peername"), message)
-        self._write(f.goaway(self._highest, code, message))
+        self._write(f.goaway(self._table.highest, code, message))
         self._is_closing = True
         self._abort_at_s = self._peers.clock() + _LINGER_S
         self._abandon()

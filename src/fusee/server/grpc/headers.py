@@ -15,6 +15,7 @@ SIZE_UPDATE_TO_ZERO = b"\x20"
 """Opens the first block to a peer: we keep no dynamic table, whatever size it allows."""
 
 _BLOCKS_KEPT = 64
+_FRAMES = 32  # of one header block
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 _PSEUDO_FIELDS = frozenset({":method", ":scheme", ":authority", ":path"})
 _NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
@@ -34,6 +35,36 @@ class Request(NamedTuple):
     method: str
     path: str
     metadata: dict[str, str]  # by lower-case name; several values of one name are joined with commas
+
+
+class PartialBlock:
+    """A header block on its way, in several frames."""
+
+    __slots__ = ("_frames", "_parts", "_size_bytes", "ends_stream", "started_s", "stream_id")
+
+    def __init__(self, stream_id: int, ends_stream: bool, first: bytes, started_s: float) -> None:
+        self.stream_id = stream_id
+        self.ends_stream = ends_stream
+        self.started_s = started_s
+        self._parts = [first]
+        self._size_bytes = len(first)
+        self._frames = 1
+
+    def add(self, part: bytes, limit_bytes: int) -> None:
+        """Take the content of a CONTINUATION. Raises ConnectionFault."""
+        self._parts.append(part)
+        self._size_bytes += len(part)
+        self._frames += 1
+        if self._size_bytes > limit_bytes or self._frames > _FRAMES:
+            raise ConnectionFault(
+                ENHANCE_YOUR_CALM,
+                f"a header block of {self._size_bytes} bytes in {self._frames} frames; up to {limit_bytes} in "
+                f"{_FRAMES} are taken",
+            )
+
+    def content(self) -> bytes:
+        """The whole block, once its last frame is here."""
+        return b"".join(self._parts)
 
 
 class _CountingTable(HeaderTable):

@@ -79,7 +79,7 @@ async def engine(child: Engine) -> None:
         return [list(p) for p in child.processes()]
 
     await child.serve(DoublingPlane(), {"processes": processes})
-    child.ready()
+    child.ready({"models": 1})
     await child.stopping.wait()
 
 

@@ -102,7 +102,7 @@ def test_an_engine_process_answers():
         async with supervised(0) as supervisor:
             plane = plane_of(supervisor)
             assert await plane.call("server_live", {}) == {"live": True}
-            await supervisor.loaded()
+            assert await supervisor.loaded() == {"models": 1}
             await until(lambda: ready(plane))
             answer = await infer(plane, "m", [1, 2, 3])
             assert isinstance(answer, InferResponse)
@@ -143,7 +143,13 @@ def test_kill_9_under_load_answers_every_request_once_and_the_engine_comes_back(
             await asyncio.gather(*askers)
             refused = [a for a in answers if isinstance(a, ServingError)]
             assert {a.reason for a in refused} == {Reason.UNAVAILABLE}
-            assert all(a.retry_after_s == 1.0 and "ended (signal 9)" in a.message for a in refused)
+            assert all(a.retry_after_s == 1.0 for a in refused)
+            assert {a.message.removeprefix("the engine process ") for a in refused} <= {
+                "ended (signal 9) while the request was under way",
+                "ended (signal 9)",
+                "went away",  # nobody has said why yet
+                "is starting",
+            }
             await until(lambda: ready(plane))
             assert isinstance(await infer(plane, "m", [1]), InferResponse)
             assert engine_pid(supervisor) != first

@@ -41,9 +41,9 @@ class Child:
         self.stopping = asyncio.Event()
         self._messages = messages
 
-    def ready(self) -> None:
-        """Tell the supervisor that the start has succeeded."""
-        self._messages.send({"ready": True})
+    def ready(self, said: Json = None) -> None:
+        """Tell the supervisor that the start has succeeded, and what it is to know."""
+        self._messages.send({"ready": said})
 
     async def listen(self) -> None:
         """Take what the supervisor says until it is gone."""

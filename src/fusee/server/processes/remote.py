@@ -20,6 +20,7 @@ from fusee.server.types import ANSWERED, Done, InferRequest, Json, Ticket, Timin
 
 VERDICT_WAIT_S = 1.0  # for the supervisor to say why the engine process ended
 FULL_RETRY_S = 1.0
+FIRST_RETRY_S = 1.0  # while an engine process starts
 
 
 @dataclass(slots=True)
@@ -157,7 +158,7 @@ class RemotePlane:
         self._connection: _Connection | None = None
         self._watch: asyncio.Task[None] | None = None
         self._why = "is starting"
-        self._retry_after_s: float | None = 1.0
+        self._retry_after_s: float | None = FIRST_RETRY_S
 
     async def attach(self, link: Link) -> None:
         """Speak to the engine process at the other end of that link, whose descriptors are taken over.
@@ -165,6 +166,7 @@ class RemotePlane:
         Raises CorruptError when the link is none.
         """
         self._drop("was replaced")
+        self._why, self._retry_after_s = "is starting", FIRST_RETRY_S
         connection = _Connection(self._layout)
         await connection.open(link)
         self._connection = connection
@@ -203,7 +205,8 @@ class RemotePlane:
     def _ready(self) -> _Connection:
         connection = self._connection
         if connection is None or not connection.is_ready:
-            raise ServingError(Reason.UNAVAILABLE, f"the engine process {self._why}", self._retry_after_s)
+            why = "went away" if connection is not None and connection.lost.is_set() else self._why
+            raise ServingError(Reason.UNAVAILABLE, f"the engine process {why}", self._retry_after_s)
         return connection
 
     def _drop(self, why: str) -> None:

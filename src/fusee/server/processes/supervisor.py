@@ -15,7 +15,7 @@ from time import monotonic
 from fusee.server.observe.machine import Process
 from fusee.server.processes.child import layout_of
 from fusee.server.processes.link import Link, new_link
-from fusee.server.processes.messages import new_messages
+from fusee.server.processes.messages import Received, new_messages
 from fusee.server.processes.remote import RemotePlane
 from fusee.server.settings import Settings
 from fusee.server.types import Json
@@ -71,9 +71,9 @@ class _Running:
         except OSError:
             return
 
-    async def is_ready(self) -> bool:
-        """Wait until it says so; False when it ended before."""
-        return await self._messages.receive() is not None
+    async def ready(self) -> Received | None:
+        """Wait until it says so; None when it ended before."""
+        return await self._messages.receive()
 
     async def ended(self) -> str:
         """Wait for its end; why it ended."""
@@ -127,7 +127,7 @@ class Supervisor:
         self._front_ends: dict[int, _Running] = {}
         self._restarts: dict[str, int] = {}
         self._keepers: list[asyncio.Task[None]] = []
-        self._ready: dict[str, asyncio.Event] = {}
+        self._ready: dict[str, asyncio.Future[Json]] = {}  # resolved by the first start that succeeds
         self._attaching: asyncio.Task[None] | None = None
         self.plane = None if sockets else RemotePlane(self._layout)
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -141,11 +141,11 @@ class Supervisor:
 
     async def opened(self) -> None:
         """Wait until all front ends have opened their doors."""
-        await asyncio.gather(*(self._ready[f"frontend-{i}"].wait() for i in range(len(self._sockets))))
+        await asyncio.gather(*(self._ready[f"frontend-{i}"] for i in range(len(self._sockets))))
 
-    async def loaded(self) -> None:
-        """Wait until the engine process has said that it is ready."""
-        await self._ready["engine"].wait()
+    async def loaded(self) -> Json:
+        """Wait until the engine process is ready; what it said then."""
+        return await self._ready["engine"]
 
     def processes(self) -> tuple[Process, ...]:
         """The processes that run, this one included, and how often each was started again."""
@@ -176,7 +176,7 @@ class Supervisor:
         self._keep(f"frontend-{number}", start, ended)
 
     def _keep(self, name: str, start: Callable[[], _Running], ended: Callable[[str, float | None], None]) -> None:
-        self._ready[name] = asyncio.Event()
+        self._ready[name] = asyncio.get_running_loop().create_future()
         keeper = asyncio.create_task(self._kept(name, start, ended))
         keeper.add_done_callback(self._kept_no_more)
         self._keepers.append(keeper)
@@ -188,10 +188,11 @@ class Supervisor:
             running = start()
             backoff.started()
             self._tell_processes()
-            if await running.is_ready():
-                self._ready[name].set()
+            received = await running.ready()
+            if received is not None and not self._ready[name].done():
+                self._ready[name].set_result(received.document["ready"])
             why = await running.ended()
-            delay_s = backoff.ended() if self._ready[name].is_set() else None
+            delay_s = backoff.ended() if self._ready[name].done() else None
             ended(why, delay_s)
             if delay_s is None:
                 self._fail(f"process {name} ended ({why}) and is not started again")

@@ -326,6 +326,53 @@ def test_an_ensemble_goes_and_comes_back_with_what_it_asks(tmp_path: Path):
     run(settings(tmp_path), fakes, body)
 
 
+def test_what_an_ensemble_accepted_is_answered_before_what_it_asks_goes(tmp_path: Path):
+    write(tmp_path, "m", {"1": "1"})
+    write(tmp_path, "e", {}, ensemble("m"))
+    fakes = Fakes()
+
+    async def body(models: Repository) -> None:
+        fakes.of("e").gate = False
+        waiting = asyncio.ensure_future(answer(models, "e"))
+        await asyncio.sleep(0)
+        unloading = asyncio.ensure_future(models.unload("m", dependents=False))
+        await until(lambda: states(models, "e") == ["1 UNLOADING"])
+        assert models.is_model_ready("m", ""), "the ensemble may ask it still"
+        fakes.of("e").release()
+        assert (await waiting).model == "e"
+        await unloading
+        assert not models.is_model_ready("m", "")
+
+    run(settings(tmp_path), fakes, body)
+
+
+def test_models_are_made_once_at_start(tmp_path: Path):
+    write(tmp_path, "m", {"1": "1"})
+    write(tmp_path, "e", {}, ensemble("m"))
+    write(tmp_path, "f", {}, ensemble("e", "m"))
+    fakes = Fakes()
+
+    async def body(models: Repository) -> None:
+        assert sorted(m.name for m in fakes.made) == ["e", "f", "m"]
+        assert models.is_ready()
+
+    run(settings(tmp_path), fakes, body)
+
+
+def test_refusals_at_start_say_why_and_hold_readiness_back(tmp_path: Path):
+    write(tmp_path, "m", {"1": "1"})
+    (tmp_path / "out").symlink_to("/")
+
+    async def body(models: Repository) -> None:
+        assert "leads out of the repository" in reasons(models, "out")
+        assert not models.is_ready()
+        await models.unload("out", dependents=False)
+        assert models.is_ready()
+        assert "leads out of the repository" in reasons(models, "out")
+
+    run(settings(tmp_path), Fakes(), body)
+
+
 def test_ensembles_that_cannot_be_served_say_why(tmp_path: Path):
     write(tmp_path, "lonely", {}, ensemble("nobody"))
     write(tmp_path, "snake", {}, ensemble("tail"))

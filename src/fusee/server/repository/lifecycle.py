@@ -27,6 +27,7 @@ from fusee.server.repository.versions import ROUTING_PARAMETERS
 from fusee.server.repository.warmup import warm_up, warmup_requests
 from fusee.server.settings import Settings
 
+Closing = Sequence[asyncio.Task[None]]
 LOADERS = 4  # versions made at the same time
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,11 +96,15 @@ class Lifecycle:
         model = self.models.setdefault(name, Model(name))
         model.is_wanted, model.composing = True, prepared.composing
         model.is_explicit |= is_explicit
-        await self._load_composing(model, (*chain, name))
-        async with model.turn:
-            before = _interface(model)
-            await self._replace(model, prepared, is_forced)
-            after = _interface(model)
+        model.loads += 1
+        try:
+            await self._load_composing(model, (*chain, name))
+            async with model.turn:
+                before = _interface(model)
+                await self._replace(model, prepared, is_forced)
+                after = _interface(model)
+        finally:
+            model.loads -= 1
         await self._load_dependents(name, before != after)
 
     async def _load_composing(self, model: Model, chain: tuple[str, ...]) -> None:
@@ -198,10 +203,8 @@ class Lifecycle:
     async def _make(self, model: Model, prepared: Prepared, version: str) -> Loaded:
         started_s = monotonic()
         before = model.versions[version].loaded
-        stamp = prepared.versions[version]
-        engine = before.engine if before is not None and before.stamp == stamp else None
         loop = asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(self._loaders, self._loader.load, prepared, version, engine)
+        loaded = await loop.run_in_executor(self._loaders, self._loader.load, prepared, version, before)
         try:
             source: Source = prepared.source
             config = loaded.servable.config
@@ -235,30 +238,29 @@ class Lifecycle:
                 self._close_later(one.servable)
         _log.info("%s: serves version %s", model.name, ", ".join(sorted(loaded, key=int)))
 
-    async def unload(self, model: Model) -> None:
-        """Take a model, and the ensembles that ask it, out of service; what was accepted is answered."""
+    async def unload(self, model: Model) -> Closing:
+        """Take a model out of service. Ensembles that ask it go first, and have answered what they accepted when it
+        goes itself; they come back with it. Gives what is being closed, which need not be waited for."""
         model.is_wanted = model.is_explicit = False
-        await self._take_out(model)
-        for other in self.dependents(model.name):
-            if other.is_ready:
-                await self._take_out_dependent(other)
+        model.refusal = ""
+        await self._take_out_dependents(model.name)
+        return await self._take_out(model)
 
-    async def _take_out_dependent(self, model: Model) -> None:
-        """As ``unload``, for what comes back by itself when all that it asks is there again."""
-        await self._take_out(model)
-        for other in self.dependents(model.name):
+    async def _take_out_dependents(self, name: str) -> None:
+        for other in self.dependents(name):
             if other.is_ready:
-                await self._take_out_dependent(other)
+                await self._take_out_dependents(other.name)
+                await asyncio.gather(*await self._take_out(other))
 
-    async def _take_out(self, model: Model) -> None:
+    async def _take_out(self, model: Model) -> Closing:
         async with model.turn:
             default = self.table.pop((model.name, ""), None)
             if isinstance(default, Route):
                 default.stop()
-            for version, one in model.ready().items():
-                del self.table[model.name, version]
-                self._retire(model, version, one, "unloaded")
             model.prepared = None
+            for version in model.ready():
+                del self.table[model.name, version]
+            return [self._retire(model, version, one, "unloaded") for version, one in model.ready().items()]
 
     def dependents(self, name: str) -> list[Model]:
         """The ensembles that ask a model."""
@@ -267,23 +269,23 @@ class Lifecycle:
     async def _load_dependents(self, name: str, is_changed: bool) -> None:
         """Ensembles that wait for this model are loaded; those made for other tensors of it are made anew."""
         for dependent in self.dependents(name):
-            if dependent.turn.locked() or (dependent.is_ready and not is_changed):
+            if dependent.loads or (dependent.is_ready and not is_changed):
                 continue
             try:
                 await self._load(dependent.name, is_forced=True)
             except ServingError as err:
                 _log.error("%s: %s", dependent.name, err.message)
 
-    def _retire(self, model: Model, version: str, loaded: Loaded, reason: str) -> None:
+    def _retire(self, model: Model, version: str, loaded: Loaded, reason: str) -> asyncio.Task[None]:
         """Close a version that is in the table no more."""
         state = model.versions[version] = VersionState(State.UNLOADING)
 
         def closed() -> None:
             state.state, state.reason = State.UNAVAILABLE, reason
 
-        self._close_later(loaded.servable, closed)
+        return self._close_later(loaded.servable, closed)
 
-    def _close_later(self, servable: Servable, then: Callable[[], None] = lambda: None) -> None:
+    def _close_later(self, servable: Servable, then: Callable[[], None] = lambda: None) -> asyncio.Task[None]:
         async def close() -> None:
             await servable.close()
             then()
@@ -291,6 +293,7 @@ class Lifecycle:
         task = asyncio.get_running_loop().create_task(close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
 
     async def close(self) -> None:
         """Answer what was accepted, then give everything back; first the models that no other asks."""

@@ -79,8 +79,9 @@ class Loaded:
     """One version, ready."""
 
     servable: Servable
-    engine: Engine | None
     stamp: Stamp
+    file: Path | None
+    engine: Engine | None
 
 
 def prepare(source: Source, settings: Settings, config: ModelConfig | None = None) -> Prepared:
@@ -131,14 +132,16 @@ class Loader:
         self._post = post
         self._lookup = lookup
 
-    def load(self, prepared: Prepared, version: str, engine: Engine | None) -> Loaded:
-        """One version; an engine given is taken instead of the file. Raises FuseeError."""
+    def load(self, prepared: Prepared, version: str, before: Loaded | None) -> Loaded:
+        """One version; the engine of the one before is used again if its file is the same. Raises FuseeError."""
         source = prepared.source
         config = ModelConfig()
         config.CopyFrom(prepared.config)
-        file = self._file(prepared, version)
+        file, engine = self._file(prepared, version), None
         if prepared.backend == ENGINE:
             assert file is not None
+            is_same = before is not None and (before.file, before.stamp) == (file, prepared.versions[version])
+            engine = before.engine if before is not None and is_same else None
             engine = engine or self._engine(file)
             batch_size = self._settings.max_batch_size
             complete_engine(config, engine.inputs, engine.outputs, batch_size, prepared.where)
@@ -162,7 +165,7 @@ class Loader:
             self._lookup,
             engine,
         )
-        return Loaded(make(context), engine, prepared.versions[version])
+        return Loaded(make(context), prepared.versions[version], file, engine)
 
     def _file(self, prepared: Prepared, version: str) -> Path | None:
         if prepared.backend == ENSEMBLE:

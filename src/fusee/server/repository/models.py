@@ -41,6 +41,7 @@ class Model:
     is_wanted: bool = True  # until it is unloaded
     composing: tuple[str, ...] = ()  # the models that it asks, when it is an ensemble
     is_explicit: bool = False  # asked for by name, not for an ensemble's sake
+    loads: int = 0  # under way
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

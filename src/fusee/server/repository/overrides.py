@@ -31,7 +31,7 @@ NOTHING = Override()
 
 
 class Overrides:
-    """Takes them, where the settings allow it. Files are kept until the server stops, or the model is given anew."""
+    """Takes them, where the settings allow it. Files are kept until the server stops."""
 
     def __init__(self, settings: Settings) -> None:
         self._is_allowed = settings.allow_load_override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from fusee.server.errors import Reason, ServingError
 from fusee.server.plane import Post, Servable
@@ -46,15 +46,15 @@ class Repository:
             await poller.begin()
         found = await self._lifecycle.read(find_models, settings.repository)
         is_selective = settings.model_control is ModelControl.EXPLICIT and EVERYTHING not in settings.load_models
-        if settings.model_control is ModelControl.EXPLICIT:
-            await self._load_all(settings.load_models if is_selective else found)
-        else:
-            await self._load_all(found)
+        names = settings.load_models if is_selective else tuple(found)
+        refusals = {n: entry.reason for n in names if isinstance(entry := found.get(n), Refusal)}
+        self._models.update((name, Model(name, refusal=reason)) for name, reason in refusals.items())
+        await self._load_all([n for n in names if n not in refusals])
         self._is_started = True
         if settings.model_control is ModelControl.POLL:
             self._polling = asyncio.get_running_loop().create_task(poller.run())
 
-    async def _load_all(self, names: Iterable[str]) -> None:
+    async def _load_all(self, names: Sequence[str]) -> None:
         outcomes = await asyncio.gather(
             *(self._lifecycle.load(n, is_explicit=True) for n in names), return_exceptions=True
         )
@@ -80,7 +80,8 @@ class Repository:
 
     def index(self, ready_only: bool) -> list[Json]:
         """Every model: loaded, being loaded, refused with the reason, or just there."""
-        entries = {m.name: m.documents(ready_only) for m in self._models.values()}
+        loaded = {m.name: m.documents(ready_only) for m in self._models.values()}
+        entries = {name: documents for name, documents in loaded.items() if documents}
         if not ready_only:
             for name, found in find_models(self._settings.repository).items():
                 entries.setdefault(name, [_not_loaded(found)])
@@ -128,9 +129,10 @@ class Repository:
         model = self._models.get(check_name(name))
         if model is None:
             return
-        await self._lifecycle.unload(model)
+        closing = await self._lifecycle.unload(model)
         if not dependents:
             return
+        await asyncio.gather(*closing)
         for other in (self._models.get(n) for n in model.composing):
             if other and not other.is_explicit and not self._lifecycle.dependents(other.name):
                 await self._lifecycle.unload(other)

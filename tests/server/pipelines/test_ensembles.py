@@ -155,6 +155,17 @@ def test_in_flight_requests_of_a_step_are_bounded():
     assert len(models["left"].requests) == 2
 
 
+def test_many_that_waited_are_answered_in_one_go():
+    """A model that answers at once, as one whose queue is full, takes no stack for each that waits."""
+    served, models = diamond("first", within="max_inflight_requests: 1")
+    answers = [Answers() for _ in range(2000)]
+    for done in answers:
+        served.submit(request("flow", X), done)
+    models["first"].is_held = False
+    models["first"].held[0].answer()
+    assert all(a.outputs == {"out": [114, 116]} for a in answers)
+
+
 def test_a_wrong_request():
     served, _ = diamond()
     answers = Answers()

@@ -229,6 +229,15 @@ def test_cancelled_before_it_is_decoded():
     assert (served.statistics.pending, served.waiting) == (0, 0)
 
 
+def test_the_queue_is_the_models_and_what_is_not_decoded():
+    loop, inner, idle = Loop(), net(), Idle()
+    vars(inner).update(queue_length=3, explain=lambda: ["full"])
+    served = serving(inner, loop, idle)
+    for picture in PICTURES[:2]:
+        served.submit(request("net", images(encoded(picture))), Answers())
+    assert (served.queue_length, served.explain()) == (5, ["full"])
+
+
 def test_cancelled_when_the_model_has_it(executor: ThreadPoolExecutor):
     loop, inner = Loop(), net(is_held=True)
     served, answers = serving(inner, loop, executor), Answers()

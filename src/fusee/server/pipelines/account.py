@@ -19,16 +19,16 @@ _FAILURES = {
 
 
 class Account:
-    """Counts requests in and out. Used on the loop's thread. Without ``at_a_time`` none waits for others."""
+    """Counts requests in and out. Used on the loop's thread."""
 
-    def __init__(self, statistics: ModelStatistics, at_a_time: int | None = None) -> None:
+    def __init__(self, statistics: ModelStatistics) -> None:
         self.statistics = statistics
-        self.at_a_time = at_a_time
         self.under_way = 0
         self._drained: asyncio.Event | None = None
 
     def begin(self) -> None:
-        self._change(1)
+        self.under_way += 1
+        self.statistics.pending += 1
 
     def succeed(self, request: InferRequest, items: int) -> None:
         """A request was answered; its timing is filled but for the end."""
@@ -54,15 +54,10 @@ class Account:
         self.statistics.failed(_FAILURES.get(error.reason, "OTHER"), request_ns, error.reason)
 
     def end(self) -> None:
-        self._change(-1)
+        self.under_way -= 1
+        self.statistics.pending -= 1
         if self._drained is not None and self.under_way == 0:
             self._drained.set()
-
-    def _change(self, requests: int) -> None:
-        self.under_way += requests
-        self.statistics.pending += requests
-        if self.at_a_time is not None:
-            self.statistics.waiting = max(0, self.under_way - self.at_a_time)
 
     async def drained(self) -> None:
         """Until what was begun is answered."""

@@ -69,6 +69,7 @@ class _Gate:
     def __init__(self, most: int) -> None:
         self._most = most
         self._inside = 0
+        self._is_letting_in = False
         self._waiting: deque[tuple[_Run, Step]] = deque()
 
     def enter(self, run: _Run, step: Step) -> bool:
@@ -81,12 +82,15 @@ class _Gate:
 
     def leave(self) -> None:
         self._inside -= 1
-        while self._waiting:
+        if self._is_letting_in:  # a step that answered at once: the loop below sees the room it left
+            return
+        self._is_letting_in = True
+        while self._waiting and self._inside < self._most:
             run, step = self._waiting.popleft()
             if not run.is_over:
                 self._inside += 1
                 run.enter(step)
-                return
+        self._is_letting_in = False
 
 
 class _Run:
@@ -101,8 +105,9 @@ class _Run:
         self._done = done
         self._items = items
         self._wanted = wanted
-        self._waiting = list(ensemble.plan.needed(wanted))
-        self._uses = uses(self._waiting, wanted)
+        steps = ensemble.plan.needed(wanted)
+        self._waiting = {step.number: step for step in steps}
+        self._uses = uses(steps, wanted)
         self._tickets: dict[int, Ticket] = {}
         self._tensors: dict[str, Tensor | None] = {i.name: None for i in ensemble.inputs if i.is_optional}
         self._tensors.update((t.name, t) for t in request.inputs)
@@ -118,13 +123,12 @@ class _Run:
 
     def _advance(self) -> None:
         """Start every step whose tensors are there, or answer."""
-        for step in [s for s in self._waiting if self._tensors.keys() >= set(s.inputs.values())]:
-            if self.is_over or step not in self._waiting:  # a step that answered at once went on from here
-                continue
-            self._waiting.remove(step)
+        for step in [s for s in self._waiting.values() if self._tensors.keys() >= s.needs]:
+            if self.is_over or self._waiting.pop(step.number, None) is None:
+                continue  # a step before it answered at once and went on from here
             if self._ensemble.gates[step.number].enter(self, step):
                 self.enter(step)
-        if not self.is_over and self._tensors.keys() >= set(self._wanted):
+        if not self.is_over and all(name in self._tensors for name in self._wanted):
             self._answer()
 
     def enter(self, step: Step) -> None:

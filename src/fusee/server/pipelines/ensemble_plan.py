@@ -23,6 +23,7 @@ class Step(NamedTuple):
     version: str  # '' by the model's policy
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    needs: frozenset[str]  # tensors that it takes
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class EnsemblePlan:
     steps: tuple[Step, ...]
 
     def needed(self, wanted: Iterable[str]) -> tuple[Step, ...]:
-        """The steps without which those outputs cannot be."""
-        names, steps = set(wanted), list[Step]()
+        """The steps without which those outputs cannot be: all for all outputs, as every tensor is used."""
+        if len(names := set(wanted)) == len(self.outputs):
+            return self.steps
+        steps: list[Step] = []
         for step in reversed(self.steps):
             if not names.isdisjoint(step.outputs.values()):
-                names.update(step.inputs.values())
+                names.update(step.needs)
                 steps.append(step)
         return tuple(reversed(steps))
 
@@ -82,6 +85,7 @@ def _step(where: str, config: ModelConfig, index: int, step: ModelEnsembling.Ste
         "" if step.model_version == -1 else str(step.model_version),
         dict(step.input_map),
         dict(step.output_map),
+        frozenset(step.input_map.values()),
     )
     place = _place(where, found)
     if not step.model_name:
@@ -181,7 +185,7 @@ def _check_used(
 def _ordered(where: str, inputs: Iterable[TensorSpec], steps: Iterable[Step]) -> tuple[Step, ...]:
     """Steps behind what they need. Raises ServingError naming those that wait for each other."""
     there, ordered, left = {i.name for i in inputs}, list[Step](), list(steps)
-    while ready := [s for s in left if there.issuperset(s.inputs.values())]:
+    while ready := [s for s in left if there.issuperset(s.needs)]:
         ordered += ready
         there.update(t for s in ready for t in s.outputs.values())
         left = [s for s in left if s not in ready]

@@ -14,9 +14,11 @@ from fusee.base.errors import RequestError
 from fusee.base.types import Array
 from fusee.images import ImageSteps, ImageTooLarge, open_encoded, read_into
 from fusee.server.errors import Reason, ServingError, invalid
+from fusee.server.observe.sources import Queued, queue_length
 from fusee.server.pipelines.account import CANCELLED, Account, deadline_error
 from fusee.server.pipelines.image_config import image_input
 from fusee.server.plane import Post, Servable
+from fusee.server.scheduling.explain import Explanation
 from fusee.server.settings import Limits
 from fusee.server.types import ANSWERED, Done, InferRequest, InferResponse, Tensor, Ticket
 
@@ -80,6 +82,15 @@ class _ImageServable:
         self.account = Account(inner.statistics)
         self.waiting = 0  # pictures handed to the executor and not yet decoded
         self._input = name
+
+    @property
+    def queue_length(self) -> int:
+        """Requests that nothing computes yet: the model's, and those whose pictures are not decoded."""
+        return queue_length(self.inner) + self.account.under_way
+
+    def explain(self) -> Sequence[Explanation]:
+        """Why the model's last requests waited, if it says."""
+        return self.inner.explain() if isinstance(self.inner, Queued) else ()
 
     def submit(self, request: InferRequest, done: Done) -> Ticket:
         """Decode the pictures of a request, if it brings any, and submit it to the model."""

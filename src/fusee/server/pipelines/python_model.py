@@ -54,7 +54,7 @@ class PythonModel:
         self.lookup = lookup
         self.post = post
         self.threads = sum(g.count for g in config.instance_group) or PIPELINE_INSTANCES
-        self.account = Account(self.statistics, at_a_time=self.threads)
+        self.account = Account(self.statistics)
         self.executor = ThreadPoolExecutor(self.threads, thread_name_prefix=f"{self.name}-{version}")
         self.queue_size = config.dynamic_batching.default_queue_policy.max_queue_size or QUEUE_SIZE
 

@@ -62,6 +62,7 @@ def command(
     max_batch_size: Annotated[int, typer.Option(min=1, help="Of models that batch and do not say.")] = 16,
     max_body_mib: Annotated[int, typer.Option(min=1, help="Largest request, decompressed.")] = 64,
     otlp_endpoint: Annotated[str, typer.Option(help="Send OpenTelemetry traces there; needs fusee[otel].")] = "",
+    trace_file: Annotated[Path | None, typer.Option(help="Write traces there, for Perfetto.")] = None,
     log_json: Annotated[bool, typer.Option(help="Log JSON lines.")] = False,
 ) -> None:
     """Serve models over the Open Inference Protocol, HTTP and gRPC, as Triton's clients speak it."""
@@ -95,6 +96,7 @@ def command(
         max_batch_size=max_batch_size,
         limits=Limits(body_bytes=max_body_mib * MIB),
         otlp_endpoint=otlp_endpoint,
+        trace_file=trace_file,
         log_json=log_json,
     )
     _run(settings)

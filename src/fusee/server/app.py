@@ -153,7 +153,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._logs = LogSettings(settings.log_json)
         self._logs.open()
-        self._tracer = Tracer(settings.otlp_endpoint)
+        self._tracer = Tracer(settings.otlp_endpoint, settings.trace_file)
         self._decoders = ThreadPoolExecutor(default_threads(), "fusee-decode")
         self._models = Repository(settings, backends(self._decoders), loop.call_soon_threadsafe)
         plane = LocalPlane(self._models, SharedMemory(settings.shared_memory_prefix), self._tracer, self._logs)

@@ -68,5 +68,6 @@ class Settings:
     instance_threads: int | None = None  # of one engine session; None: the machine's cores over the instances
     max_batch_size: int = 16  # of models that batch and whose configuration does not say
     otlp_endpoint: str = ""  # traces go there; needs the otel extra
+    trace_file: Path | None = None  # or into this file, for chrome://tracing and Perfetto
     log_json: bool = False
     limits: Limits = field(default_factory=Limits)

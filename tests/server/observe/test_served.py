@@ -77,6 +77,33 @@ def test_looking_is_not_counted_as_asking(ports: Ports):
     }
 
 
+def test_a_trace_goes_from_the_door_to_the_engine(tmp_path: Path):
+    """The caller's trace goes on, and its stages lie inside the request, for HTTP and gRPC."""
+    repository, trace = tmp_path / "models", tmp_path / "trace.json"
+    (repository / "digits" / "1").mkdir(parents=True)
+    shutil.copy(DIGITS, repository / "digits" / "1" / "model.onnx")
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    pixels = np.zeros((2, 1, 8, 8), np.float32)
+    settings = Settings((repository,), http_port=0, grpc_port=0, metrics_port=0, trace_file=trace)
+    with serving(settings) as own:
+        for client, module in (
+            (http_client.InferenceServerClient(f"127.0.0.1:{own.http}"), http_client),
+            (grpc_client.InferenceServerClient(f"127.0.0.1:{own.grpc}"), grpc_client),
+        ):
+            tensor = module.InferInput("image", pixels.shape, "FP32").set_data_from_numpy(pixels)
+            client.infer("digits", [tensor], headers=dict(headers))  # the HTTP client adds to them
+            client.close()
+        text = page(own, "/metrics/openmetrics")[1]
+    assert f'trace_id="{trace_id}"' in text, "the latency histogram links to the trace"
+    events = [e for e in json.loads(trace.read_text()) if e["args"]["trace_id"] == trace_id]
+    requests = [e for e in events if e["name"] == "infer"]
+    assert [e["args"]["parent_id"] for e in requests] == ["00f067aa0ba902b7"] * 2
+    for request in requests:
+        inside = [e for e in events if e["args"].get("parent_id") == request["args"]["span_id"]]
+        assert [e["name"] for e in inside] == ["queue", "compute_input", "compute_infer", "compute_output"]
+
+
 def test_the_status_page_is_served(ports: Ports):
     kind, text = page(ports, "/status")
     assert kind == "text/html; charset=utf-8"

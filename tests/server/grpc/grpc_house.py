@@ -35,7 +35,8 @@ class FakeTicket:
 
 
 class FakePlane:
-    """Models by name: identity answers its inputs, repeat gives several answers, hold never answers."""
+    """Models by name: identity answers its inputs, repeat gives several answers, hold never answers. Of the operations
+    the status of CUDA regions never comes, and those without an answer are not found."""
 
     def __init__(self) -> None:
         self.requests: list[InferRequest] = []
@@ -93,6 +94,8 @@ class FakePlane:
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
         self.calls.append((operation, arguments))
+        if operation == "cuda_shared_memory_status":
+            await asyncio.get_running_loop().create_future()  # never
         if operation not in self.answers:
             raise not_found(f"no answer to {operation}")
         return self.answers[operation]

@@ -24,6 +24,7 @@ from fusee.server.proto.grpc_service_pb2 import (
     ModelInferRequest,
     ModelInferResponse,
     ModelStreamInferResponse,
+    RepositoryIndexResponse,
 )
 from fusee.server.proto.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from fusee.server.settings import Limits
@@ -547,3 +548,30 @@ def test_a_door_that_must_close_cancels_what_is_left() -> None:
 
 def test_answers_of_a_request_that_failed_come_too_late(channel: grpc.Channel) -> None:
     assert refused(channel, numbers(1, model="twice")).details() == "first"
+
+
+def test_large_compressed_messages_keep_nobody_waiting(door: RunningDoor, channel: grpc.Channel) -> None:
+    call = channel.unary_unary(
+        f"{SERVICE}/ModelInfer",
+        request_serializer=ModelInferRequest.SerializeToString,
+        response_deserializer=ModelInferResponse.FromString,
+    )
+    large = numbers(*np.random.default_rng(1).normal(size=200_000))
+    under_way = [call.future(large, compression=grpc.Compression.Gzip, timeout=60) for _ in range(4)]
+    assert infer(channel, numbers(1)).model_name == "identity"
+    for answer in under_way:
+        assert answer.result().raw_output_contents[0] == large.raw_input_contents[0]
+
+
+def test_a_large_compressed_answer_of_an_operation(door: RunningDoor, channel: grpc.Channel) -> None:
+    models = [{"name": f"model-{i}", "version": "1", "state": "READY"} for i in range(5000)]
+    door.plane.answers["repository_index"] = {"models": models}
+    call = channel.unary_unary(f"{SERVICE}/RepositoryIndex", response_deserializer=RepositoryIndexResponse.FromString)
+    assert len(call(b"", compression=grpc.Compression.Gzip, timeout=20).models) == 5000
+
+
+def test_a_bug_of_the_plane_does_not_leave_the_caller_waiting(door: RunningDoor, channel: grpc.Channel) -> None:
+    door.plane.answers["server_metadata"] = {"name": 1}
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary(f"{SERVICE}/ServerMetadata")(b"", timeout=20)
+    assert raised.value.code() is grpc.StatusCode.INTERNAL

@@ -430,3 +430,41 @@ def test_requests_made_to_be_refused_are_a_flood(client: ByteClient) -> None:
     except OSError:
         pass
     assert client.until(f.GOAWAY).code == f.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("size_bytes", [100, 100_000])
+@pytest.mark.parametrize(("coding", "status"), [("gzip", "3"), ("deflate", "3"), ("identity", "13"), ("br", "12")])
+def test_what_does_not_decompress(client: ByteClient, size_bytes: int, coding: str, status: str) -> None:
+    client.send(f.HEADERS, f.END_HEADERS, 1, client.block(path=INFER, grpc_encoding=coding))
+    client.send(f.DATA, f.END_STREAM, 1, message(b"\xff" * size_bytes, flag=1))
+    fields = client.answer()[0]
+    assert fields["grpc-status"] == status
+    assert fields["grpc-accept-encoding"] == "identity,deflate,gzip"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "ends before its message"),
+        (message(b"abc")[:-1], "ends before its message"),
+        (message() + message(), "a second message"),
+        (message(flag=2), "begins with 2"),
+    ],
+)
+def test_bodies_that_are_not_one_message(client: ByteClient, body: bytes, text: str) -> None:
+    client.send(f.HEADERS, f.END_HEADERS, 1, client.block())
+    client.send(f.DATA, f.END_STREAM, 1, body)
+    fields = client.answer()[0]
+    assert fields["grpc-status"] == "13"
+    assert text in fields["grpc-message"]
+
+
+@pytest.mark.parametrize(("timeout", "status"), [("5S", "0"), ("1H", "0"), ("123456789S", "3"), ("5", "3")])
+def test_timeouts(client: ByteClient, timeout: str, status: str) -> None:
+    client.request(1, grpc_timeout=timeout)
+    assert client.answer()[0]["grpc-status"] == status
+
+
+def test_an_operation_that_takes_longer_than_its_timeout(client: ByteClient) -> None:
+    client.request(1, path="/inference.GRPCInferenceService/CudaSharedMemoryStatus", grpc_timeout="1m")
+    assert client.answer()[0]["grpc-status"] == "4"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from asyncio import Task
+from asyncio import Future, Task
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic_ns
+from typing import TypeVar
 
 from fusee.server.access import Caller
 from fusee.server.errors import Reason, ServingError
-from fusee.server.grpc.compression import decompress
+from fusee.server.grpc.compression import Coding, decompress
 from fusee.server.grpc.messages import PREFIX, PREFIX_BYTES, MessageReader, prefixed
 from fusee.server.grpc.responses import write_response
 from fusee.server.grpc.service import CallOpening
@@ -19,6 +21,9 @@ from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.plane import DataPlane
 from fusee.server.types import InferResponse, Ticket
 
+_INLINE_BYTES = 64 * 1024  # compressed or decompressed on the loop's thread; above that in another
+
+T = TypeVar("T")
 Respond = Callable[[DataPlane, bytes], Awaitable[bytes]]
 """Answers a message with one. Raises ServingError."""
 
@@ -110,10 +115,35 @@ class UnaryCall(ABC):
             if message is None or (self._reader is not None and self._reader.is_within):
                 raise ServingError(Reason.INTERNAL, "the body ends before its message does; expected one message")
             if self._is_compressed:
-                message = decompress(self._opening.coding, message, self._opening.service.limits.body_bytes)
-            self.start(message)
+                self._decompress(message)
+            else:
+                self.start(message)
         except ServingError as err:
             self.fail(err)
+
+    def _decompress(self, message: Buffer) -> None:
+        work = partial(decompress, self._opening.coding, message, self._opening.service.limits.body_bytes)
+        if len(message) > _INLINE_BYTES:
+            self._elsewhere(work, self.start)
+        else:
+            self.start(work())
+
+    def _elsewhere(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Do long work in a thread, so that other callers need not wait for it, and go on with what it gives."""
+
+        def go_on(future: Future[T]) -> None:
+            error = future.exception()
+            if self._is_over:
+                return
+            if isinstance(error, ServingError):
+                self.fail(error)
+                return
+            try:
+                then(future.result())
+            except ServingError as err:
+                self.fail(err)
+
+        asyncio.get_running_loop().run_in_executor(None, work).add_done_callback(go_on)
 
     def abort(self) -> None:
         """See ``Exchange``."""
@@ -133,10 +163,15 @@ class UnaryCall(ABC):
         if self._is_over:
             return
         coding = self._opening.answer_coding
-        body, body_bytes = prefixed(parts, size_bytes, coding)
+        if coding is not Coding.IDENTITY and size_bytes > _INLINE_BYTES:
+            self._elsewhere(partial(prefixed, parts, size_bytes, coding), self._send)
+        else:
+            self._send(prefixed(parts, size_bytes, coding))
+
+    def _send(self, body: tuple[list[Buffer], int]) -> None:
         self._close()
         self._opening.service.counts.answered("grpc", 0)
-        self._stream.send(ANSWER[coding], body, body_bytes, OK)
+        self._stream.send(ANSWER[self._opening.answer_coding], *body, OK)
 
     def fail(self, error: ServingError) -> None:
         """Say what went wrong, unless it came too late."""
@@ -201,6 +236,7 @@ class OperationCall(UnaryCall):
             self._task.cancel()
 
     async def _run(self, message: bytes) -> None:
+        content: bytes | None = None
         try:
             async with asyncio.timeout(self._left_s()):
                 content = await self._respond(self._opening.service.plane, message)
@@ -211,7 +247,8 @@ class OperationCall(UnaryCall):
         else:
             self.answer([content], len(content))
         finally:  # a bug of the plane's must not leave the caller waiting
-            self.fail(ServingError(Reason.INTERNAL, "the call failed"))
+            if content is None:
+                self.fail(ServingError(Reason.INTERNAL, "the call failed"))
 
     def _left_s(self) -> float | None:
         deadline_ns = self._context.deadline_ns

@@ -101,7 +101,8 @@ def complete_pipeline(config: ModelConfig, pipeline: Pipeline) -> None:
     _check(where, "output", declared_outputs(config), batched(pipeline.outputs, config))
     if config.model_transaction_policy.decoupled and not pipeline.is_decoupled:
         raise invalid(f"{where}: model_transaction_policy is decoupled, but the pipeline returns one answer")
-    config.model_transaction_policy.decoupled = pipeline.is_decoupled
+    if pipeline.is_decoupled:
+        config.model_transaction_policy.decoupled = True
     given = {t.name for t in (*config.input, *config.output)}
     for spec in pipeline.inputs:
         if spec.name not in given:

@@ -1,0 +1,58 @@
+"""A decoupled pipeline over a real gRPC stream, and what HTTP says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusee.server.app import serving
+from fusee.server.settings import Settings
+
+grpc = pytest.importorskip("tritonclient.grpc", reason="asks through Triton's client")
+http = pytest.importorskip("tritonclient.http", reason="asks through Triton's client")
+
+COUNTDOWN = """
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+
+from fusee.server.pipelines import Array, Call, tensor
+
+Number = Annotated[Array, tensor("INT32", 1)]
+
+
+def run(call: Call, start: Number) -> Iterator[Number]:
+    for number in range(start[0], 0, -1):
+        yield np.array([number], np.int32)
+"""
+
+
+def asked(client: Any) -> Any:
+    given = client.InferInput("start", [1], "INT32")
+    given.set_data_from_numpy(np.array([3], np.int32))
+    return given
+
+
+def test_each_answer_is_a_response(tmp_path: Path):
+    (tmp_path / "countdown/1").mkdir(parents=True)
+    (tmp_path / "countdown/1/pipeline.py").write_text(COUNTDOWN)
+    settings = Settings((tmp_path,), http_port=0, grpc_port=0, metrics_port=None, allow_python_models=True)
+    answers: Queue[Any] = Queue()
+    with serving(settings) as ports:
+        with http.InferenceServerClient(f"127.0.0.1:{ports.http}") as client:
+            assert client.get_model_config("countdown")["model_transaction_policy"] == {"decoupled": True}
+            with pytest.raises(Exception, match="gives several responses to a request"):
+                client.infer("countdown", [asked(http)])
+        with grpc.InferenceServerClient(f"127.0.0.1:{ports.grpc}") as client:
+            client.start_stream(lambda result, error: answers.put(error or result))
+            client.async_stream_infer("countdown", [asked(grpc)], enable_empty_final_response=True)
+            results = [answers.get(timeout=30) for _ in range(4)]
+            client.stop_stream()
+    assert [r.as_numpy("output").tolist() for r in results[:3]] == [[3], [2], [1]]
+    final = [r.get_response().parameters["triton_final_response"].bool_param for r in results]
+    assert final == [False, False, False, True]

@@ -176,7 +176,9 @@ class Batcher(Generic[E]):
             return True
         group = self._groups[self._key(entry)]
         first = min(options.preferred_batch_sizes, default=options.max_batch_size)
-        return len(group.entries) == 1 or group.items >= first
+        if len(group.entries) == 1 or group.items >= first:
+            return True
+        return not self._tables.of(entry.signature).gains(group.items, options.max_batch_size)
 
     def next(self, now_ns: int, can_run: bool = True) -> Answer[E]:
         """What to do at that time: a batch to run on a free instance, if there is one, and whom to refuse."""

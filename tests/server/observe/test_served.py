@@ -22,11 +22,17 @@ DIGITS = Path(__file__).parents[3] / "models" / "digits" / "digits.onnx"
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
-    """A server with one model, which has answered five requests and refused two."""
-    repository = tmp_path_factory.mktemp("repository")
-    (repository / "digits" / "1").mkdir(parents=True)
-    shutil.copy(DIGITS, repository / "digits" / "1" / "model.onnx")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one model. Its engine is built once, and found by the servers that come after."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "digits" / "1").mkdir(parents=True)
+    shutil.copy(DIGITS, folder / "digits" / "1" / "model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ports(repository: Path) -> Iterator[Ports]:
+    """A server that has answered five requests and refused two."""
     with serving(Settings((repository,), http_port=0, grpc_port=0, metrics_port=0)) as found:
         ask(found)
         yield found
@@ -77,11 +83,9 @@ def test_looking_is_not_counted_as_asking(ports: Ports):
     }
 
 
-def test_a_trace_goes_from_the_door_to_the_engine(tmp_path: Path):
+def test_a_trace_goes_from_the_door_to_the_engine(tmp_path: Path, repository: Path):
     """The caller's trace goes on, and its stages lie inside the request, for HTTP and gRPC."""
-    repository, trace = tmp_path / "models", tmp_path / "trace.json"
-    (repository / "digits" / "1").mkdir(parents=True)
-    shutil.copy(DIGITS, repository / "digits" / "1" / "model.onnx")
+    trace = tmp_path / "trace.json"
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
     pixels = np.zeros((2, 1, 8, 8), np.float32)

@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fusee
 from benchmarks.machine import load_average, machine_facts
 from benchmarks.models import MODELS
-from fusee.client.arrivals import Spacing, arrival_times_s
+from fusee.client.arrivals import Arrivals
 from fusee.client.capacity import Capacity, find_capacity
 from fusee.client.infer import ask, infer_request, random_tensors
 from fusee.client.load import LoadReport, run_load
@@ -106,7 +106,7 @@ def capacity(subject: Subject, engine: Path, way: str, duration_s: float) -> Cap
             request = infer_request(address, subject.name, random_tensors(metadata, {}, 1, seed=0))
 
             def measure(rate_per_s: float) -> LoadReport:
-                return run_load(address, [request], arrival_times_s(rate_per_s, duration_s, Spacing.POISSON, seed=0))
+                return run_load(address, [request], Arrivals(rate_per_s, duration_s))
 
             return find_capacity(measure, subject.first_rate_per_s, subject.target_p99_ms / 1e3)
 

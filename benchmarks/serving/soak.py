@@ -36,7 +36,7 @@ import fusee
 from benchmarks.machine import machine_facts
 from benchmarks.serving import identity
 from fusee.client.address import Address
-from fusee.client.arrivals import Spacing, arrival_times_s
+from fusee.client.arrivals import Arrivals
 from fusee.client.infer import PreparedRequest, ask, infer_request
 from fusee.client.load import LoadReport, run_load
 from fusee.client.process import ServerProcess, server_process
@@ -154,8 +154,8 @@ class Soak:
     def _traffic(self, model: str) -> None:
         seed = 0
         while self._age_s() < 2 * self.half_s:
-            times_s = arrival_times_s(RATES_PER_S[model], SEGMENT_S, Spacing.POISSON, seed)
-            self.found.add(model, run_load(self.address, self.requests[model], times_s))
+            arrivals = Arrivals(RATES_PER_S[model], SEGMENT_S, seed=seed)
+            self.found.add(model, run_load(self.address, self.requests[model], arrivals))
             seed += 1
 
     def _reload(self) -> None:
@@ -226,8 +226,8 @@ class Soak:
         """Far more than it can do for ten seconds: refused at once, with a time to come back, and nothing grows."""
         process = psutil.Process(self.server.process.pid)
         before = process.memory_info().rss
-        times_s = arrival_times_s(OVERLOAD_PER_S, SEGMENT_S, Spacing.POISSON, seed=1)
-        report = run_load(self.address, self.requests["sums"], times_s, connections=900)
+        arrivals = Arrivals(OVERLOAD_PER_S, SEGMENT_S)
+        report = run_load(self.address, self.requests["sums"], arrivals, connections=900)
         self.found.overload = {
             "offered_per_s": OVERLOAD_PER_S,
             "answered_per_s": report.throughput_per_s,

@@ -11,7 +11,7 @@ import pytest
 
 from fusee.base.errors import DeviceError, RequestError
 from fusee.client.address import Address
-from fusee.client.arrivals import Spacing, arrival_times_s
+from fusee.client.arrivals import Arrivals, Spacing
 from fusee.client.capacity import STEP, find_capacity
 from fusee.client.infer import PreparedRequest
 from fusee.client.load import LoadReport, run_load
@@ -57,11 +57,20 @@ def _server(answer: Callable[[int], bytes | None]) -> Generator[Address]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.run_until_complete(_end_all(loop))
+        loop.close()
+
+
+async def _end_all(loop: asyncio.AbstractEventLoop) -> None:
+    others = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def test_every_request_is_counted_once():
     with _server(lambda n: _answer(200, b"yes")) as address:
-        report = run_load(address, [REQUEST], arrival_times_s(2000.0, 0.1, Spacing.POISSON, seed=1))
+        report = run_load(address, [REQUEST], Arrivals(2000.0, 0.1, Spacing.POISSON, 1))
     assert report.statuses == {200: 200}
     assert len(report.latencies_s) == 200
     assert report.wrong == 0
@@ -72,7 +81,7 @@ def test_every_request_is_counted_once():
 def test_refusals_wrong_answers_and_lost_connections_are_told_apart():
     answers = {0: _answer(503, b""), 1: _answer(200, b"no"), 2: None, 3: _answer(200, b"yes", "Connection: close\r\n")}
     with _server(lambda n: answers.get(n, _answer(200, b"yes"))) as address:
-        report = run_load(address, [REQUEST], arrival_times_s(500.0, 0.04, Spacing.CONSTANT, seed=0))
+        report = run_load(address, [REQUEST], Arrivals(500.0, 0.04, Spacing.CONSTANT, 0))
     assert report.statuses == {503: 1, 0: 1, 200: 18}
     assert (report.failed, report.wrong) == (2, 1)
 
@@ -87,14 +96,14 @@ def test_a_stall_is_charged_to_every_request_that_it_made_late():
         return _answer(200, b"yes")
 
     with _server(answer) as address:
-        report = run_load(address, [REQUEST], arrival_times_s(100.0, 0.1, Spacing.CONSTANT, seed=0), connections=1)
+        report = run_load(address, [REQUEST], Arrivals(100.0, 0.1, Spacing.CONSTANT, 0), connections=1)
     assert len(report.latencies_s) == 10
     assert sorted(report.latencies_s)[0] > 0.1  # the last was due 0.09 s after the first, and waited for it too
 
 
 def test_no_server():
     with pytest.raises(DeviceError, match=r"no server answers at 127\.0\.0\.1:1: "):
-        run_load(Address("127.0.0.1", 1), [REQUEST], [0.0])
+        run_load(Address("127.0.0.1", 1), [REQUEST], Arrivals(1.0, 0.1))
 
 
 def _report(rate: float, latency_s: float, failed: int = 0) -> LoadReport:
@@ -127,7 +136,7 @@ def test_addresses():
 
 def test_arrivals_come_at_the_rate():
     for spacing in Spacing:
-        times = arrival_times_s(50.0, 4.0, spacing, seed=3)
+        times = Arrivals(50.0, 4.0, spacing, 3).times_s()
         assert len(times) == 200
         assert times == sorted(times)
         assert 0.0 <= times[0] <= times[-1] <= 4.0

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fusee.client.address import Address
-from fusee.client.arrivals import Spacing, arrival_times_s
+from fusee.client.arrivals import Arrivals
 from fusee.client.infer import PreparedRequest, ask, infer_request
 from fusee.client.load import LoadReport, run_load
 from fusee.client.process import server_process
@@ -41,8 +41,8 @@ def _request(address: Address, model: str) -> PreparedRequest:
 def _traffic(address: Address, model: str, stop: Event) -> list[LoadReport]:
     reports: list[LoadReport] = []
     while not stop.is_set():
-        times_s = arrival_times_s(RATE_PER_S, 0.5, Spacing.POISSON, seed=len(reports))
-        reports.append(run_load(address, [_request(address, model)], times_s, connections=32))
+        arrivals = Arrivals(RATE_PER_S, 0.5, seed=len(reports))
+        reports.append(run_load(address, [_request(address, model)], arrivals, connections=32))
     return reports
 
 

@@ -12,7 +12,7 @@ from fusee.base.switches import KEY
 from fusee.cli.arguments import parse_shapes
 from fusee.cli.output import console, print_json
 from fusee.client.address import Address
-from fusee.client.arrivals import Spacing, arrival_times_s
+from fusee.client.arrivals import Arrivals, Spacing
 from fusee.client.capacity import find_capacity
 from fusee.client.infer import PreparedRequest, ask, infer_request, random_tensors
 from fusee.client.load import LoadReport, run_load
@@ -43,7 +43,7 @@ def bench_server(bench: ServerBench) -> None:
     request = _request(address, bench)
 
     def measure(rate_per_s: float) -> LoadReport:
-        return run_load(address, [request], arrival_times_s(rate_per_s, bench.duration_s, bench.spacing, seed=0))
+        return run_load(address, [request], Arrivals(rate_per_s, bench.duration_s, bench.spacing))
 
     before = _stages(address, bench.model)
     if bench.target_p99_ms is None:

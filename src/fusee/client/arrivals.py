@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -14,10 +15,22 @@ class Spacing(Enum):
     CONSTANT = "constant"  # a camera
 
 
-def arrival_times_s(rate_per_s: float, duration_s: float, spacing: Spacing, seed: int) -> list[float]:
-    """Increasing times from 0 to ``duration_s``, ``rate_per_s`` of them a second on average."""
-    if spacing is Spacing.CONSTANT:
-        return [i / rate_per_s for i in range(round(rate_per_s * duration_s))]
-    # The number of points is what a Poisson process has on average, so that two runs of one rate send alike.
-    generator = np.random.default_rng(seed)
-    return sorted(generator.uniform(0.0, duration_s, round(rate_per_s * duration_s)).tolist())
+@dataclass(frozen=True)
+class Arrivals:
+    """A load: so many requests a second, for so long, at least one."""
+
+    rate_per_s: float
+    duration_s: float
+    spacing: Spacing = Spacing.POISSON
+    seed: int = 0
+
+    def times_s(self) -> list[float]:
+        """When each request is due: increasing, from 0 to the duration.
+
+        A Poisson load always has as many points as it has on average, so that two of one rate send alike.
+        """
+        count = max(1, round(self.rate_per_s * self.duration_s))
+        if self.spacing is Spacing.CONSTANT:
+            return [i / self.rate_per_s for i in range(count)]
+        generator = np.random.default_rng(self.seed)
+        return sorted(generator.uniform(0.0, self.duration_s, count).tolist())

@@ -17,6 +17,7 @@ import numpy as np
 
 from fusee.base.errors import DeviceError
 from fusee.client.address import Address
+from fusee.client.arrivals import Arrivals
 from fusee.client.connection import Connection
 from fusee.client.infer import PreparedRequest
 
@@ -93,7 +94,7 @@ class _Load:
         self._start_s = loop.time()
         for i, at_s in enumerate(self._times_s):
             loop.call_at(self._start_s + at_s, self._due, i)
-        budget_s = (self._times_s[-1] if self._times_s else 0.0) + DRAIN_S
+        budget_s = self._times_s[-1] + DRAIN_S
         try:
             await asyncio.wait_for(self._finished.wait(), budget_s)
         except TimeoutError:
@@ -162,24 +163,23 @@ class _Load:
 
 
 def run_load(
-    address: Address, requests: Sequence[PreparedRequest], times_s: Sequence[float], connections: int = 256
+    address: Address, requests: Sequence[PreparedRequest], arrivals: Arrivals, connections: int = 256
 ) -> LoadReport:
-    """Send one request at each of those times (seconds from the start), ``requests`` in turn, and wait for the answers.
-
-    Raises DeviceError when no server listens there.
-    """
+    """Send a load, ``requests`` in turn, and wait for the answers. Raises DeviceError when no server listens there."""
     # select() waits for microseconds where epoll waits for whole milliseconds
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        load, elapsed_s = runner.run(_run(address, requests, times_s, connections))
-    lateness_s = float(np.percentile(load.lateness_s, 99.0)) if load.lateness_s else 0.0
-    rate_per_s = len(times_s) / times_s[-1] if times_s else 0.0
-    return LoadReport(rate_per_s, elapsed_s, tuple(load.latencies_s), dict(load.statuses), lateness_s, load.wrong)
+        load, elapsed_s = runner.run(_run(_Load(address, requests, arrivals.times_s(), connections)))
+    return LoadReport(
+        arrivals.rate_per_s,
+        elapsed_s,
+        tuple(load.latencies_s),
+        dict(load.statuses),
+        float(np.percentile(load.lateness_s, 99.0)) if load.lateness_s else 0.0,
+        load.wrong,
+    )
 
 
-async def _run(
-    address: Address, requests: Sequence[PreparedRequest], times_s: Sequence[float], connections: int
-) -> tuple[_Load, float]:
-    load = _Load(address, requests, times_s, connections)
+async def _run(load: _Load) -> tuple[_Load, float]:
     start_s = perf_counter()
     await load.run()
     return load, perf_counter() - start_s

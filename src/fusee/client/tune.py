@@ -12,7 +12,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from fusee.base.errors import RequestError
-from fusee.client.arrivals import Spacing, arrival_times_s
+from fusee.client.arrivals import Arrivals
 from fusee.client.capacity import find_capacity
 from fusee.client.infer import ask, infer_request, random_tensors
 from fusee.client.load import LoadReport, run_load
@@ -100,8 +100,7 @@ def _measure(tuning: Tuning, way: Way) -> Tried:
         request = infer_request(server.http, tuning.model, random_tensors(metadata, {}, 1, seed=0))
 
         def measure(rate_per_s: float) -> LoadReport:
-            times_s = arrival_times_s(rate_per_s, tuning.duration_s, Spacing.POISSON, seed=0)
-            return run_load(server.http, [request], times_s)
+            return run_load(server.http, [request], Arrivals(rate_per_s, tuning.duration_s))
 
         return Tried(way, find_capacity(measure, tuning.first_rate_per_s, tuning.target_p99_s).best)
 

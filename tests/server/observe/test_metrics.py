@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fusee.server.door import DoorCounts
-from fusee.server.observe.exposition import Exemplar, Family, Kind, Sample, accepts_openmetrics, exposition
+from fusee.server.observe.exposition import Exemplar, Family, Kind, Sample, exposition
 from fusee.server.observe.machine import Process
 from fusee.server.observe.metrics import families, pages, render
 from fusee.server.observe.sources import Sources
@@ -172,11 +172,6 @@ def test_openmetrics_shows_a_traced_request_in_its_bucket(model: Any):
     assert found.labels["le"] == "0.05"
     assert (found.exemplar.labels, found.exemplar.value) == ({"trace_id": trace_id}, 0.03)
     assert trace_id not in render(sources).body.decode(), "the plain format has no exemplars"
-
-
-def test_what_accept_asks_for():
-    assert accepts_openmetrics("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
-    assert not accepts_openmetrics("text/plain")
 
 
 def test_pages_need_the_read_scope(model: Any):

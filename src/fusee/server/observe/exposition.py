@@ -50,11 +50,6 @@ class Family(NamedTuple):
     samples: Iterable[Sample]
 
 
-def accepts_openmetrics(accept: str) -> bool:
-    """Whether an Accept header asks for OpenMetrics."""
-    return "application/openmetrics-text" in accept
-
-
 def exposition(families: Iterable[Family], openmetrics: bool = False) -> bytes:
     """The families as text. One without samples is left out."""
     lines: list[str] = []

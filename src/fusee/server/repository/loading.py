@@ -98,6 +98,7 @@ def prepare(source: Source, settings: Settings, config: ModelConfig | None = Non
         if not source.versions:
             raise invalid(f"{source.name}: has no version; expected a folder {source.name}/1 with the model's file")
         choice = choose(config, tuple(source.versions), where)
+        _refuse_triton_python(source, choice.stable)
         backend = backend or _backend_of_file(source, choice.stable)
         if backend == PYTHON and not settings.allow_python_models:
             raise ServingError(
@@ -108,6 +109,15 @@ def prepare(source: Source, settings: Settings, config: ModelConfig | None = Non
         return Prepared(source, config, backend, choice, folder_stamp(source), stamps)
     except OSError as err:
         raise invalid(f"{source.name}: cannot be read: {err.strerror}") from err
+
+
+def _refuse_triton_python(source: Source, version: str) -> None:
+    if model_file(source, version) is None and (source.versions[version] / "model.py").is_file():
+        raise ServingError(
+            Reason.UNSUPPORTED,
+            f"{source.name}/{version}/model.py: is for Triton's Python backend, whose files are not run here; write a "
+            "pipeline.py with a function run(call, ...) instead",
+        )
 
 
 def _backend_of_file(source: Source, version: str) -> str:

@@ -1,4 +1,4 @@
-"""A decoupled pipeline over a real gRPC stream, and what HTTP says of it."""
+"""Pipelines in a real server: a decoupled one over a stream, and files that are none."""
 
 from __future__ import annotations
 
@@ -56,3 +56,14 @@ def test_each_answer_is_a_response(tmp_path: Path):
     assert [r.as_numpy("output").tolist() for r in results[:3]] == [[3], [2], [1]]
     final = [r.get_response().parameters["triton_final_response"].bool_param for r in results]
     assert final == [False, False, False, True]
+
+
+@pytest.mark.parametrize("config", ['backend: "python"', ""])
+def test_files_for_tritons_python_backend_are_refused_by_name(tmp_path: Path, config: str):
+    (tmp_path / "other/1").mkdir(parents=True)
+    (tmp_path / "other/1/model.py").write_text("raise SystemExit")
+    (tmp_path / "other/config.pbtxt").write_text(config)
+    settings = Settings((tmp_path,), http_port=0, grpc_port=None, metrics_port=None, allow_python_models=True)
+    with serving(settings) as ports, http.InferenceServerClient(f"127.0.0.1:{ports.http}") as client:
+        (found,) = client.get_model_repository_index()
+    assert "other/1/model.py: is for Triton's Python backend, whose files are not run here" in found["reason"]

@@ -77,6 +77,16 @@ frames = st.builds(
 )
 
 
+def begun(stream_id: int, block: bytes, body: bytes, flags: int) -> bytes:
+    """A request by the rules, whole or not."""
+    opening = f.frame_header(len(block), f.HEADERS, f.END_HEADERS, stream_id) + block
+    return opening + f.frame_header(len(body), f.DATA, flags, stream_id) + body
+
+
+bodies = st.sampled_from([hold_request(), hold_request() * 3, hold_request()[:7], b""])
+requests = st.builds(begun, st.sampled_from([1, 3, 5]), st.sampled_from(BLOCKS), bodies, st.sampled_from([0, 0, 1]))
+
+
 def walk(written: bytes) -> None:
     """Everything that was written is whole frames of ours."""
     at = 0
@@ -106,7 +116,7 @@ async def converse(content: bytes, cuts: list[int]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(frames, max_size=12), st.lists(st.integers(0, 10**6), max_size=6))
+@given(st.lists(st.one_of(requests, requests, frames), max_size=12), st.lists(st.integers(0, 10**6), max_size=6))
 def test_frames(sent: list[bytes], cuts: list[int]) -> None:
     asyncio.run(converse(f.PREFACE + f.settings({}) + b"".join(sent), cuts))
 

@@ -12,7 +12,8 @@ from google.protobuf import text_format
 
 from fusee.base.errors import RequestError
 from fusee.client.tune import Tried, Tuning, Way, tune, way_config
-from fusee.server.app import Ports, serving
+from fusee.server.app import serving
+from fusee.server.listening import Ports
 from fusee.server.proto.model_config_pb2 import ModelConfig
 from fusee.server.settings import Settings
 

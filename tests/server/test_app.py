@@ -20,7 +20,8 @@ import tritonclient.http as http_client
 
 from fusee.base.errors import DeviceError, RequestError
 from fusee.client.process import server_process
-from fusee.server.app import Ports, check_exposure, serving
+from fusee.server.app import serving
+from fusee.server.listening import Ports, check_exposure
 from fusee.server.settings import Settings
 
 DIGITS = Path(__file__).parents[2] / "models" / "digits"

@@ -14,7 +14,7 @@ from fusee.cli.output import console, print_json
 from fusee.server.settings import Limits, ModelControl, Settings, TlsFiles
 
 if TYPE_CHECKING:
-    from fusee.server.app import Ports
+    from fusee.server.listening import Ports
 
 MIB = 1 << 20
 CLOSED = -1

@@ -1,213 +1,216 @@
-"""A server put together: sockets, doors, the plane behind them, and the order in which they start and stop."""
+"""A server put together, in one process or in several, and the order in which it starts and stops."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import ipaddress
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 import uvloop
 
-from fusee.base.errors import DeviceError, RequestError
-from fusee.runtime.cores import default_threads
+from fusee.base.errors import DeviceError
 from fusee.server.access import Access, read_keys
-from fusee.server.backends import backends
-from fusee.server.door import Door, DoorCounts, House, Page
-from fusee.server.errors import not_found
-from fusee.server.grpc import open_grpc
-from fusee.server.http import open_http
-from fusee.server.local import LocalPlane
-from fusee.server.observe import metrics, status
-from fusee.server.observe.logs import LogSettings
-from fusee.server.observe.sources import Sources
-from fusee.server.observe.tracing import Tracer
-from fusee.server.repository.repository import Repository
+from fusee.server.door import DoorCounts, House
+from fusee.server.doors import Doors
+from fusee.server.engine_room import EngineRoom, check_repository
+from fusee.server.errors import ServingError
+from fusee.server.listening import Ports, check_exposure, listen, listen_again, ports_of
+from fusee.server.operations import Scope
+from fusee.server.plane import DataPlane
+from fusee.server.processes.child import Engine, FrontEnd
+from fusee.server.processes.merging import PAGE, REPORT, ReportedCounts, drawing, keep_reporting, report, shown
+from fusee.server.processes.remote import RemotePlane
+from fusee.server.processes.supervisor import Supervisor
 from fusee.server.settings import Settings
-from fusee.server.shared_memory import SharedMemory
-from fusee.server.tls import tls_context
-from fusee.server.types import ANSWERED, Done, InferRequest, Json, Ticket
 
 GRACE_S = 30.0  # for requests under way when the server stops
+ENGINE, FRONT_END = f"{__name__}:run_engine", f"{__name__}:run_front_end"
+T = TypeVar("T")
+PAGES = ("/metrics", "/metrics/openmetrics", "/status", "/status.json")
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where a server listens; None is a door that stays shut."""
-
-    host: str
-    http: int | None
-    grpc: int | None
-    metrics: int | None
-
-
-def check_exposure(settings: Settings) -> None:
-    """Refuse to listen where other machines reach without keys, unless that was asked for. Raises RequestError."""
-    if settings.keys_file or settings.allow_anonymous or _is_loopback(settings.host):
-        return
-    raise RequestError(
-        f"--host {settings.host} can be reached from other machines and there is no --keys-file: everybody could use "
-        "and change the models. Give a keys file (fusee serve --new-key NAME makes an entry), or say --allow-anonymous"
-    )
-
-
-def check_repository(settings: Settings) -> None:
-    """Raises RequestError for a repository that is no folder."""
-    for folder in settings.repository:
-        if not folder.is_dir():
-            raise RequestError(f"{folder}: is no folder; fusee serve takes folders of models")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listening_socket(host: str, port: int, is_shared: bool = False) -> socket.socket:
-    """A socket that listens; ``is_shared`` lets other processes listen on the same port. Raises DeviceError."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if is_shared:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        found.bind(address)
-        found.listen(1024)
-        found.setblocking(False)
-    except OSError as err:
-        raise DeviceError(f"cannot listen on {host}:{port}: {err.strerror or err}; is another server running?") from err
-    return found
-
-
-class _PagesAlone:
-    """The plane of the metrics port: who scrapes may not infer there."""
-
-    def infer(self, request: InferRequest, done: Done) -> Ticket:
-        done(not_found("this port has pages alone, such as /metrics"))
-        return ANSWERED
-
-    async def call(self, operation: str, arguments: Mapping[str, Json]) -> Json:
-        raise not_found("this port has pages alone, such as /metrics")
-
-
-class Doors:
-    """The open doors of one process."""
-
-    def __init__(self, house: House, settings: Settings, pages: Sequence[Page]) -> None:
-        self._house = house
-        self._settings = settings
-        self._pages = pages
-        self._doors: list[Door] = []
-
-    async def open(self) -> Ports:
-        """Open all doors that the settings name. Raises DeviceError or RequestError; nothing is left open then."""
-        settings = self._settings
-        try:
-            http = await self._http(self._house, settings.http_port)
-            grpc = await self._grpc(settings.grpc_port)
-            pages_alone = replace(self._house, plane=_PagesAlone(), counts=DoorCounts())
-            metrics = await self._http(pages_alone, settings.metrics_port)
-        except BaseException:
-            await self.close(0.0)
-            raise
-        return Ports(settings.host, http, grpc, metrics)
-
-    async def _http(self, house: House, port: int | None) -> int | None:
-        if port is None:
-            return None
-        tls = tls_context(self._settings.tls, ("http/1.1",)) if self._settings.tls else None
-        door = await open_http(house, self._pages, listening_socket(self._settings.host, port), tls)
-        self._doors.append(door)
-        return door.port
-
-    async def _grpc(self, port: int | None) -> int | None:
-        if port is None:
-            return None
-        tls = tls_context(self._settings.tls, ("h2",)) if self._settings.tls else None
-        door = await open_grpc(self._house, listening_socket(self._settings.host, port), tls)
-        self._doors.append(door)
-        return door.port
-
-    async def close(self, grace_s: float) -> None:
-        await asyncio.gather(*(door.close(grace_s) for door in self._doors))
-        self._doors.clear()
-
-
-class Server:
-    """A server in this process. Its doors open first, so that probes are answered while models load."""
-
-    def __init__(self, settings: Settings) -> None:
-        check_exposure(settings)
-        check_repository(settings)
-        access = Access(read_keys(settings.keys_file) if settings.keys_file else ())
-        loop = asyncio.get_running_loop()
-        self._logs = LogSettings(settings.log_json)
-        self._logs.open()
-        self._tracer = Tracer(settings.otlp_endpoint, settings.trace_file)
-        self._decoders = ThreadPoolExecutor(default_threads(), "fusee-decode")
-        self._models = Repository(settings, backends(self._decoders), loop.call_soon_threadsafe)
-        plane = LocalPlane(self._models, SharedMemory(settings.shared_memory_prefix), self._tracer, self._logs)
-        counts = DoorCounts()
-        sources = Sources(
-            self._models.servables,
-            lambda: self._models.index(False),
-            self._models.comparison,
-            exemplars=self._tracer.exemplars,
-            doors=counts,
-        )
-        pages = (*metrics.pages(sources), *status.pages(sources))
-        self._doors = Doors(House(plane, access, settings.limits, counts), settings, pages)
+class Server(Protocol):
+    """A server from start to end. Its doors open first, so that probes are answered while models load."""
 
     async def open(self) -> Ports:
         """Open the doors. Raises DeviceError or RequestError."""
-        return await self._doors.open()
+        ...
 
     async def load(self) -> list[str]:
-        """Load what the repository and the settings say. Gives the models that could not be loaded, and why."""
-        await self._models.start()
-        gc.collect()
-        gc.freeze()  # what is loaded stays: collections in the middle of requests need not look at it
-        index = self._models.index(False)
-        return [f"{m['name']}: {m['reason']}" for m in index if m.get("state") == "UNAVAILABLE" and m.get("reason")]
+        """Wait for the models. Gives those that could not be loaded, and why."""
+        ...
+
+    async def broken(self) -> str:
+        """Wait until the server cannot go on by itself, which may be for ever; why it cannot."""
+        ...
 
     async def close(self, grace_s: float = GRACE_S) -> None:
         """Take nothing new, answer what is under way, give everything back."""
+        ...
+
+
+class SingleServer:
+    """Doors and engines in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        counts = DoorCounts()
+        self._room = EngineRoom(settings, counts)
+        self._doors = Doors(house(settings, self._room.plane, counts), settings, self._room.pages)
+
+    async def open(self) -> Ports:
+        sockets = listen(self._settings)
+        ports = ports_of(self._settings, sockets)
+        await self._doors.open(sockets)
+        return ports
+
+    async def load(self) -> list[str]:
+        return await self._room.load()
+
+    async def broken(self) -> str:
+        return await asyncio.get_running_loop().create_future()
+
+    async def close(self, grace_s: float = GRACE_S) -> None:
         await self._doors.close(grace_s)
-        await self._models.close()
-        self._decoders.shutdown()
-        self._tracer.close()
-        self._logs.close()
+        await self._room.close()
+
+
+class SupervisedServer:
+    """Engines in a process of their own. Doors in this one, or, by ``frontends``, in as many others."""
+
+    def __init__(self, settings: Settings) -> None:
+        check_repository(settings)
+        self._settings = settings
+        self._sockets = [listen(settings, is_shared=settings.frontends > 0)]
+        self._sockets += [listen_again(settings, self._sockets[0]) for _ in range(1, settings.frontends)]
+        self._supervisor = Supervisor(settings, ENGINE, FRONT_END, self._sockets if settings.frontends else ())
+        plane = self._supervisor.plane
+        self._front = _Front(settings, plane) if plane is not None else None
+
+    async def open(self) -> Ports:
+        ports = ports_of(self._settings, self._sockets[0])
+        self._supervisor.start()
+        if self._front is not None:
+            await self._front.open(self._sockets[0])
+        await self._or_failed(self._supervisor.opened())
+        return ports
+
+    async def load(self) -> list[str]:
+        return await self._or_failed(self._supervisor.loaded())
+
+    async def broken(self) -> str:
+        return await asyncio.shield(self._supervisor.failed)
+
+    async def close(self, grace_s: float = GRACE_S) -> None:
+        if self._front is not None:
+            await self._front.close(grace_s)
+        await self._supervisor.close(grace_s)
+
+    async def _or_failed(self, waited: Coroutine[Any, Any, T]) -> T:
+        """What is waited for, unless a process fails for good before. Raises DeviceError then."""
+        waiting = asyncio.ensure_future(waited)
+        await asyncio.wait((waiting, self._supervisor.failed), return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        raise DeviceError(self._supervisor.failed.result())
+
+
+class _Front:
+    """Doors in this process, engines in another."""
+
+    def __init__(self, settings: Settings, plane: RemotePlane) -> None:
+        self._plane = plane
+        self._counts = DoorCounts()
+        pages = [shown(plane, path, Scope.READ) for path in PAGES]
+        self._doors = Doors(house(settings, plane, self._counts), settings, pages)
+        self._reporting: asyncio.Task[None] | None = None
+
+    async def open(self, sockets: Mapping[str, socket.socket]) -> None:
+        await self._doors.open(sockets)
+        self._reporting = asyncio.create_task(keep_reporting(self._plane, self._counts))
+
+    async def close(self, grace_s: float) -> None:
+        await self._doors.close(grace_s)
+        if self._reporting is not None:
+            self._reporting.cancel()
+        with suppress(ServingError):  # without an engine process there is nobody to tell
+            await report(self._plane, self._counts)
+
+
+async def run_engine(engine: Engine) -> None:
+    """What the engine process does."""
+    counts = ReportedCounts()
+    room = EngineRoom(engine.settings, counts, engine.processes)
+    await engine.serve(room.plane, {REPORT: counts.report, PAGE: drawing(room.pages)})
+    loading = asyncio.create_task(room.load())
+    stopping = asyncio.create_task(engine.stopping.wait())
+    await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if loading.done():
+        engine.ready(loading.result())
+    await stopping
+    loading.cancel()
+    await room.close()
+
+
+async def run_front_end(front_end: FrontEnd) -> None:
+    """What a front end's process does."""
+    front = _Front(front_end.settings, front_end.plane)
+    await front.open(front_end.sockets)
+    front_end.ready()
+    await front_end.stopping.wait()
+    await front.close(GRACE_S)
+    front_end.plane.close()
+
+
+def house(settings: Settings, plane: DataPlane, counts: DoorCounts) -> House:
+    """What the doors of a process need. Raises RequestError for a keys file that cannot be read."""
+    access = Access(read_keys(settings.keys_file) if settings.keys_file else ())
+    return House(plane, access, settings.limits, counts)
+
+
+def server_of(settings: Settings) -> Server:
+    """The server that the settings ask for. Raises RequestError or DeviceError."""
+    check_exposure(settings)
+    return SupervisedServer(settings) if settings.is_isolated or settings.frontends else SingleServer(settings)
 
 
 async def serve(settings: Settings, opened: Callable[[Ports], None], loaded: Callable[[list[str]], None]) -> None:
     """Run a server until SIGINT or SIGTERM; a second signal ends it at once.
 
-    ``loaded`` is given the models that could not be loaded, and why.
+    ``loaded`` is given the models that could not be loaded, and why. Raises DeviceError when the server cannot go on.
     """
     loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    server = Server(settings)
-    opened(await server.open())
-    loading = asyncio.ensure_future(server.load())
-    loading.add_done_callback(lambda done: stopping.set() if done.exception() else loaded(done.result()))
+    told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, stopping)
-    await stopping.wait()
-    if not loading.done():
-        loading.cancel()
-    await server.close()
-    if loading.done() and not loading.cancelled():
-        loading.result()
+        loop.add_signal_handler(number, _stop, told)
+    server = server_of(settings)
+    try:
+        opened(await server.open())
+        await _until(told, server, loaded)
+    finally:
+        await server.close()
+
+
+async def _until(told: asyncio.Event, server: Server, loaded: Callable[[list[str]], None]) -> None:
+    """Load, then serve until told to stop."""
+    stopping, loading = asyncio.create_task(told.wait()), asyncio.create_task(server.load())
+    breaking = asyncio.create_task(server.broken())
+    try:
+        await asyncio.wait((stopping, loading, breaking), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loaded(loading.result())
+        await asyncio.wait((stopping, breaking), return_when=asyncio.FIRST_COMPLETED)
+        if breaking.done():
+            raise DeviceError(breaking.result())
+    finally:
+        for task in (stopping, loading, breaking):
+            task.cancel()
 
 
 def _stop(stopping: asyncio.Event) -> None:
@@ -244,7 +247,7 @@ async def _serve_until(
 ) -> None:
     stopping = asyncio.Event()
     try:
-        server = Server(settings)
+        server = server_of(settings)
         ports = await server.open()
         try:
             await server.load()

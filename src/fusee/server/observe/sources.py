@@ -30,7 +30,7 @@ def queue_length(servable: Servable) -> int:
     return servable.queue_length if isinstance(servable, Queued) else servable.statistics.pending
 
 
-def _this_process() -> tuple[Process, ...]:
+def this_process() -> tuple[Process, ...]:
     return (Process("server", os.getpid()),)
 
 
@@ -49,7 +49,7 @@ class Sources:
     servables: Callable[[], Iterable[Servable]]
     index: Callable[[], Iterable[Json]] = tuple
     comparisons: Callable[[], Iterable[Json]] = tuple
-    processes: Callable[[], Iterable[Process]] = _this_process
+    processes: Callable[[], Iterable[Process]] = this_process
     exemplars: Callable[[], Mapping[tuple[str, str], Exemplars]] = _no_exemplars
     doors: DoorCounts = field(default_factory=DoorCounts)
     processors: Processors = field(default_factory=Processors)

@@ -25,6 +25,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from server.conformance.records import Record, array_record, error_record
 
 HTTP, HTTP_AIO, GRPC, GRPC_AIO = "http", "http aio", "grpc", "grpc aio"
+CAMERA_KEY = "the camera's key"  # that the guarded server knows
 PLAIN_HTTP, PLAIN_GRPC = "plain http", "plain grpc"
 ALL = (HTTP, HTTP_AIO, GRPC, GRPC_AIO)
 BOTH_HTTP = (HTTP, HTTP_AIO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -105,9 +106,9 @@ def run(call: Call, {inputs}) -> {gives}:
 LEFT_TO_THE_SERVER = ("simple",)  # ONNX models that it builds itself, each in a process of its own
 
 
-def write_fusee(root: Path) -> None:
+def write_fusee(root: Path, models: Sequence[ServedModel] = MODELS) -> None:
     """The models as Fusee takes them: engines, an ONNX model, and Python pipelines for what ONNX cannot say."""
-    for model in MODELS:
+    for model in models:
         for version, folder in zip(model.versions, _folders(root, model, _fusee_platform(model)), strict=True):
             if model.graph and model.name in LEFT_TO_THE_SERVER:
                 onnx.save(model.onnx_model(version), folder / "model.onnx")

@@ -5,44 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from benchmarks.serving.triton_peer import triton_home
 
-from fusee.server.app import serving
-from fusee.server.settings import ModelControl, Settings
 from server.conformance.answers import triton_with_models
 from server.conformance.clients import CAMERA_KEY, Addresses
+from server.conformance.fusee_peer import fusee_serving, fusee_with_models
 from server.conformance.model_set import MODELS
 from server.conformance.repositories import write_fusee
-from server.conformance.tensor_cases import SHARED_MEMORY_PREFIX
-
-
-@contextmanager
-def fusee_serving(repository: Path, **settings: Any) -> Generator[Addresses]:
-    """Fusee on that repository, on free ports."""
-    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": None}
-    with serving(Settings(repository=(repository,), **ports, **settings)) as opened:
-        yield Addresses(f"{opened.host}:{opened.http}", f"{opened.host}:{opened.grpc}")
 
 
 @pytest.fixture(scope="package")
-def fusee_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Addresses]:
+def fusee_server() -> Generator[Addresses]:
     """Fusee with the model set, and all that the cases need allowed."""
-    repository = tmp_path_factory.mktemp("repository")
-    write_fusee(repository)
-    with fusee_serving(
-        repository,
-        model_control=ModelControl.EXPLICIT,
-        load_models=tuple(model.name for model in MODELS if model.is_loaded),
-        strict_readiness=False,
-        shared_memory_prefix=SHARED_MEMORY_PREFIX,
-        allow_python_models=True,
-        allow_load_override=True,
-    ) as addresses:
+    with fusee_with_models() as addresses:
         yield addresses
 
 

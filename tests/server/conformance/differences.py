@@ -33,6 +33,7 @@ class Difference(NamedTuple):
 BLAME = "the request is at fault, so it is answered as such; Triton says that it failed inside"
 NOT_THERE = "what is not there is not found, as everywhere else; Triton says otherwise in this call"
 STRICT = "what cannot be meant is refused; Triton takes it, and changes or drops it"
+TRACES = "traces are Chrome's or OpenTelemetry's; Triton has a form of its own"
 NAMES = "each server's own name for what runs the model"
 
 DIFFERENCES = (
@@ -56,10 +57,8 @@ DIFFERENCES = (
     Difference("statistics move", "fail", "a request that is refused has failed; Triton does not count it"),
     Difference("trace settings that are wrong", "level.*", STRICT),
     Difference("trace settings that are wrong", "name.*", STRICT),
-    Difference(
-        "trace settings*", "*trace_mode*", "traces are Chrome's or OpenTelemetry's; Triton has a form of its own"
-    ),
-    Difference("gRPC settings", "trace.settings.trace_mode*", "as in trace settings"),
+    Difference("trace settings*", "*trace_mode*", TRACES),
+    Difference("gRPC settings", "trace.settings.trace_mode*", TRACES),
     Difference("log settings that are wrong", "*", STRICT),
     Difference("HTTP logging and tracing", "*", STRICT),
     Difference("an ensemble", "parameters.*", "parameters that nobody gave are not answered"),
@@ -79,7 +78,9 @@ DIFFERENCES = (
     Difference("HTTP body: a number beyond its type", "*", STRICT),
     Difference("HTTP body: a shape of floats", "*", "1.0 is a whole number, as JSON Schema says"),
     Difference("HTTP body: *", "error.status", BLAME),
-    Difference("HTTP binary: one output not", "*", "binary_data_output holds for outputs that do not say, as written"),
+    Difference(
+        "HTTP binary: one output not", "*", "binary_data_output holds for outputs that do not say, as it is defined"
+    ),
     Difference("HTTP binary: nothing but the tensor", "strings.*", "a string may be sent bare to shape [-1] as well"),
     Difference("HTTP binary: wrong *", "*.error.status", BLAME),
     Difference("HTTP repository calls that are wrong", "*.error.status", BLAME),

@@ -13,6 +13,7 @@ from server.conformance.case import Case
 from server.conformance.clients import Addresses
 from server.conformance.differences import DIFFERENCES, FATAL_TO_TRITON, reasons
 from server.conformance.records import Record, differences
+from server.conformance.table import PAGE, page
 
 TRITON = read()
 
@@ -62,6 +63,12 @@ def test_every_difference_in_the_table_is_there(fusee: Fusee):
         for why in reasons(asked.case.name, fusee(asked), TRITON[asked.case.name][asked.form]).values()
     }
     assert [each for each in DIFFERENCES if each not in seen] == []
+
+
+def test_the_page_tells_this(fusee: Fusee):
+    assert page(lambda case, form: fusee(Asked(case, form)), TRITON) == PAGE.read_text(), (
+        "docs/serving-conformance.md is out of date: python -m server.conformance.table, in tests/"
+    )
 
 
 def test_the_cases_are_many_and_named_once():

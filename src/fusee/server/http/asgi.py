@@ -40,7 +40,7 @@ def asgi_app(house: House, pages: Sequence[Page] = ()) -> App:
         elif scope["type"] == "http":
             await _Exchange(core, house.limits, scope, receive, send).run()
         else:
-            raise NotImplementedError(f"ASGI scope {scope['type']!r}: this application speaks HTTP")
+            raise ValueError(f"ASGI scope {scope['type']!r}: this application speaks HTTP")
 
     return app
 

@@ -10,6 +10,7 @@ import ctypes
 import signal
 import socket
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -31,7 +32,7 @@ from fusee.server.types import Json
 _PR_SET_PDEATHSIG = 1
 
 
-class Child:
+class Child(ABC):
     """This process. ``stopping`` is set when it is to answer what is under way and end."""
 
     def __init__(self, name: str, settings: Settings, messages: Messages) -> None:
@@ -50,9 +51,9 @@ class Child:
         while (received := await self._messages.receive()) is not None:
             await self.told(received)
 
+    @abstractmethod
     async def told(self, received: Received) -> None:
-        """A message of the supervisor."""
-        raise NotImplementedError
+        """Take a message of the supervisor."""
 
 
 class FrontEnd(Child):

@@ -130,5 +130,5 @@ def test_lifespan():
 
 
 def test_other_protocols():
-    with pytest.raises(NotImplementedError, match="'websocket'"):
+    with pytest.raises(ValueError, match="'websocket'"):
         run(Server(FakePlane(), type="websocket"))

@@ -70,7 +70,9 @@ def read() -> Answers:
 
 def write(answers: Answers) -> None:
     """One line per case; clients that were answered alike stand together."""
-    lines = (f"{json.dumps(case)}: {json.dumps(_together(records))}" for case, records in answers.items())
+    lines = (
+        f"{json.dumps(case)}: {json.dumps(_together(records), sort_keys=True)}" for case, records in answers.items()
+    )
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

@@ -7,7 +7,7 @@ import contextlib
 import http.client
 import inspect
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -178,8 +178,8 @@ class PlainHttp:
     def ask(
         self, method: str, path: str, body: bytes | Record = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request on a connection of its own. A body that is no bytes is sent as JSON."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        """One request on a connection of its own. An iterator is sent in chunks, other bodies than bytes as JSON."""
+        content = body if isinstance(body, bytes | Iterator) else json.dumps(body).encode()
         connection = http.client.HTTPConnection(self.address, timeout=20)
         with contextlib.closing(connection):
             connection.request(method, path, content, dict(headers or {}))

@@ -83,6 +83,7 @@ DIFFERENCES = (
     ),
     Difference("HTTP binary: nothing but the tensor", "strings.*", "a string may be sent bare to shape [-1] as well"),
     Difference("HTTP binary: wrong *", "*.error.status", BLAME),
+    Difference("HTTP names in percent encoding", "/v2/models/sim%70le/ready", "names are decoded, as URLs say"),
     Difference("HTTP repository calls that are wrong", "*.error.status", BLAME),
     Difference("HTTP encodings", "gzip cut off.error.status", BLAME),
     Difference("gRPC message: typed beyond its type", "*", STRICT),

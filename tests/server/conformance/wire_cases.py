@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 import struct
 import zlib
@@ -274,11 +276,46 @@ def _(client: PlainHttp) -> Record:
     }
 
 
-@WIRE.case("HTTP chunked and expected", PLAIN_HTTP)
+@WIRE.case("HTTP body after 100 Continue", PLAIN_HTTP)
 def _(client: PlainHttp) -> Record:
     body = json.dumps(SIMPLE).encode()
-    expected = client.ask("POST", INFER.format("simple"), body, {"Expect": "100-continue"})
-    return answered(expected)
+    return answered(client.ask("POST", INFER.format("simple"), body, {"Expect": "100-continue"}))
+
+
+@WIRE.case("HTTP body in chunks", PLAIN_HTTP)
+def _(client: PlainHttp) -> Record:
+    text = json.dumps(SIMPLE).encode()
+    chunks = iter([text[:1], text[1:40], text[40:]])
+    body, headers = binary(ONES_HEADER, ONES)
+    return {
+        "JSON": answered(client.ask("POST", INFER.format("simple"), chunks)),
+        "binary": _tail(client.ask("POST", INFER.format("identity_fp32"), iter([body[:50], body[50:]]), headers)),
+    }
+
+
+@WIRE.case("HTTP requests on one connection", PLAIN_HTTP)
+def _(client: PlainHttp) -> Record:
+    """Good and bad ones in turns: an error closes nothing."""
+    connection = http.client.HTTPConnection(client.address, timeout=20)
+    statuses: list[int] = []
+    with contextlib.closing(connection):
+        for path in ("/v2", "/v2/models/unknown", "/v2/nowhere", "/v2/models/simple", "/v2/health/live"):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+    return statuses
+
+
+@WIRE.case("HTTP names in percent encoding", PLAIN_HTTP)
+def _(client: PlainHttp) -> Record:
+    asked = (
+        "/v2/models/sim%70le/ready",
+        "/v2/models/simple%2Fversions%2F1/ready",
+        "/v2/models/%00/ready",
+        "/v2/models/%/ready",
+    )
+    return {path: client.ask("GET", path).status for path in asked}
 
 
 @WIRE.case("HTTP logging and tracing", PLAIN_HTTP)

@@ -11,15 +11,16 @@ import json
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import grpc
-from benchmarks.serving.triton_peer import running, triton_home
+from benchmarks.serving.triton_peer import ATTEMPTS, TritonError, running, triton_home
+from geventhttpclient.response import HTTPConnectionClosed
 from tritonclient.utils import InferenceServerException
 
 from server.conformance.case import Case
-from server.conformance.clients import Addresses, open_client
+from server.conformance.clients import Addresses, PlainHttp, open_client
 from server.conformance.differences import FATAL_TO_TRITON
 from server.conformance.error_cases import ERRORS
 from server.conformance.flow_cases import FLOW
@@ -60,6 +61,40 @@ def triton_with_models(home: Path) -> Generator[Addresses]:
             yield Addresses(found.http, found.grpc)
 
 
+class Triton:
+    """The real Triton, asked case by case, and started again when it has ended: 2.51 does so now and then, at streams
+    most of all."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._started = ExitStack()
+        self._addresses = self._started.enter_context(triton_with_models(home))
+
+    def ask(self, case: Case, form: str) -> Record:
+        """What it answers. Raises TritonError when it ends each time."""
+        for _ in range(ATTEMPTS):
+            try:
+                record = ask(case, form, self._addresses)
+            except (OSError, HTTPConnectionClosed):
+                if self._is_live():
+                    raise
+                record = None
+            if self._is_live():
+                return record
+            self.close()
+            self._addresses = self._started.enter_context(triton_with_models(self._home))
+        raise TritonError(f"Triton ends when it is asked {case.name!r} with {form}")
+
+    def _is_live(self) -> bool:
+        try:
+            return PlainHttp(self._addresses.http).ask("GET", "/v2/health/live").status == 200
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self._started.close()
+
+
 def read() -> Answers:
     """Triton's answers as written down."""
     return {
@@ -92,8 +127,8 @@ def main() -> None:
     if home is None:
         sys.exit("no Triton is installed here: make triton")
     asked = [case for case in CASES if case.name not in FATAL_TO_TRITON]
-    with triton_with_models(home) as addresses:
-        answers = {case.name: {form: ask(case, form, addresses) for form in case.forms} for case in asked}
+    with closing(Triton(home)) as triton:
+        answers = {case.name: {form: triton.ask(case, form) for form in case.forms} for case in asked}
     write(answers)
     print(f"{len(answers)} cases, {sum(map(len, answers.values()))} with their clients -> {FILE.name}")
 

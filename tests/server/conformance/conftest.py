@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from benchmarks.serving.triton_peer import triton_home
 
-from server.conformance.answers import triton_with_models
+from server.conformance.answers import Triton
 from server.conformance.clients import CAMERA_KEY, Addresses
 from server.conformance.fusee_peer import fusee_serving, fusee_with_models
 from server.conformance.model_set import MODELS
@@ -59,7 +60,7 @@ def installed_triton() -> Path:
 
 
 @pytest.fixture(scope="package")
-def triton_server(installed_triton: Path) -> Generator[Addresses]:
+def triton_server(installed_triton: Path) -> Generator[Triton]:
     """The real Triton with the model set."""
-    with triton_with_models(installed_triton) as addresses:
-        yield addresses
+    with closing(Triton(installed_triton)) as triton:
+        yield triton

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from server.conformance.answers import CASES, ask, read
+from server.conformance.answers import CASES, Triton, ask, read
 from server.conformance.case import Case
 from server.conformance.clients import Addresses
 from server.conformance.differences import DIFFERENCES, FATAL_TO_TRITON, reasons
@@ -79,6 +79,6 @@ def test_the_cases_are_many_and_named_once():
 
 
 @every_case
-def test_the_real_triton_answers_as_written_down(asked: Asked, triton_server: Addresses):
-    record = ask(asked.case, asked.form, triton_server)
+def test_the_real_triton_answers_as_written_down(asked: Asked, triton_server: Triton):
+    record = triton_server.ask(asked.case, asked.form)
     assert differences(record, TRITON[asked.case.name][asked.form]) == {}, "Triton now, Triton as written down"

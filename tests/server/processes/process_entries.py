@@ -17,12 +17,14 @@ from fusee.server.types import ANSWERED, Done, InferRequest, InferResponse, Json
 class _Held:
     """A request that waits until it is cancelled."""
 
-    def __init__(self, done: Done) -> None:
+    def __init__(self, plane: DoublingPlane, done: Done) -> None:
+        self._plane = plane
         self._done: Done | None = done
 
     def cancel(self) -> None:
         done, self._done = self._done, None
         if done is not None:
+            self._plane.cancelled += 1
             done(ServingError(Reason.CANCELLED, "cancelled in the plane"))
 
 
@@ -38,7 +40,7 @@ class DoublingPlane:
             done(not_found("Request for unknown model: 'absent' is not found"))
         elif request.model == "hold":
             self.held.append(request)
-            return _Held(done)
+            return _Held(self, done)
         elif request.model == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif request.model == "parts":
@@ -71,7 +73,9 @@ def _doubled(tensor: Tensor) -> Tensor:
     if tensor.array is None:
         return tensor
     array = tensor.array
-    return tensor._replace(name=f"{tensor.name}_doubled", array=array if array.dtype == object else array * 2)
+    return tensor._replace(
+        name=f"{tensor.name}_doubled", array=array if array.dtype == object else np.asarray(array + array)
+    )
 
 
 async def engine(child: Engine) -> None:

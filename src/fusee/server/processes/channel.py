@@ -89,7 +89,9 @@ class Channel:
             os.eventfd_write(self._wake_other_fd, 1)
 
     def receive(self) -> None:
-        """Take what has come."""
+        """Take what has come; nothing when the channel is closed."""
+        if not self.is_open:
+            return
         try:
             count = os.eventfd_read(self._wake_fd)
         except BlockingIOError:

@@ -18,6 +18,7 @@ from fusee.server.processes.ring import Buffer, CorruptError, aligned
 from fusee.server.types import InferRequest, InferResponse, Json, Parameters, Region, Tensor, Timing, WantedOutput
 from fusee.server.wire import decode, encode
 
+_REQUEST_TYPES = (str, str, str, list, list, dict, int, int, int | None, str, bool, int)
 STAGES = tuple(field.name for field in fields(Timing))
 
 
@@ -51,6 +52,8 @@ def decode_request(header: bytes, content: Array) -> InferRequest:
 
 
 def _request(found: Json, content: Array) -> InferRequest:
+    if len(found) != len(_REQUEST_TYPES) or not all(map(isinstance, found, _REQUEST_TYPES)):
+        raise TypeError("its fields are of other types")
     model, version, name, inputs, outputs, parameters, priority, timeout_us, deadline_ns, parent, streams, received = (
         found
     )

@@ -191,7 +191,7 @@ class Receiver:
             found = Descriptor._make(SLOT.unpack_from(self._slots, slot))
             if found.sequence != self._sequence:
                 raise CorruptError(f"slot {slot // SLOT.size} holds message {found.sequence}, not {self._sequence}")
-            end = found.offset + found.size_bytes
+            end = found.offset + max(found.size_bytes, 1)
             if end > len(self._area) or found.header_bytes > found.size_bytes or found.offset % ALIGNMENT:
                 raise CorruptError(f"message {found.sequence} describes a place that there is not: {found}")
             self._sequence += 1

@@ -12,6 +12,14 @@ from fusee.server.operations import Scope
 from fusee.server.plane import DataPlane
 from fusee.server.settings import Limits
 
+PROBE_BYTES = 64 * 1024
+"""The largest body of a request that needs no key: who has none is not to fill the memory that others need."""
+
+
+def body_limit(limits: Limits, scope: Scope) -> int:
+    """The largest body of a request of that scope."""
+    return min(PROBE_BYTES, limits.body_bytes) if scope is Scope.OPEN else limits.body_bytes
+
 
 class Door(Protocol):
     """An open port."""

@@ -6,6 +6,9 @@ from enum import Enum
 
 from fusee.base.errors import FuseeError
 
+MOST_CHARACTERS = 2000
+"""Of a message: it may quote what a caller sent, who is not to have megabytes of it sent back or written to a log."""
+
 
 class Reason(Enum):
     """Why a request was not answered. The value is what metrics and logs say."""
@@ -26,9 +29,12 @@ class Reason(Enum):
 
 
 class ServingError(FuseeError):
-    """A request was refused or failed."""
+    """A request was refused or failed. The message is cut to MOST_CHARACTERS, and is text that UTF-8 has bytes for."""
 
     def __init__(self, reason: Reason, message: str, retry_after_s: float | None = None) -> None:
+        if len(message) > MOST_CHARACTERS:
+            message = f"{message[:MOST_CHARACTERS]}..."
+        message = message.encode(errors="replace").decode()
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -132,17 +132,24 @@ def encode(tensor: Tensor) -> bytes | memoryview:
 
 def element_count(name: str, shape: tuple[int, ...]) -> int:
     """The number of elements. Raises ServingError for a shape that no array can have."""
+    check_rank(name, len(shape))
     for size in shape:
         if size < 0:
             raise invalid(f"tensor {name!r}: shape {list(shape)} has a size below 0")
     count = prod(shape)
     bound = count or prod(max(s, 1) for s in shape)  # numpy multiplies past sizes of 0 too
-    if len(shape) > LARGEST_RANK or bound > LARGEST_COUNT:
+    if bound > LARGEST_COUNT:
         raise invalid(
             f"tensor {name!r}: shape {list(shape[:8])} of {len(shape)} dimensions is too large; expected up to "
             f"{LARGEST_RANK} dimensions and {LARGEST_COUNT} elements"
         )
     return count
+
+
+def check_rank(name: str, rank: int) -> None:
+    """Raises ServingError. Before anything is made of the dimensions: the product of millions takes days."""
+    if rank > LARGEST_RANK:
+        raise invalid(f"tensor {name!r}: shape of {rank} dimensions is too large; expected up to {LARGEST_RANK}")
 
 
 def _decode_strings(name: str, shape: tuple[int, ...], content: Buffer) -> Array:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from fusee.server.access import Access
@@ -16,6 +17,7 @@ from fusee.server.grpc.headers import encode_block
 from fusee.server.grpc.methods import METHODS
 from fusee.server.grpc.service import Service
 from fusee.server.settings import Limits
+from fusee.server.types import Tensor
 from server.grpc.byte_client import REQUEST
 from server.grpc.grpc_house import FakePlane
 from server.grpc.test_frames_fuzz import FakeTransport, hold_request
@@ -124,7 +126,34 @@ def test_an_answer_that_is_not_read() -> None:
     peer.open("ModelInfer", hold_request(), f.END_STREAM)
     peer.plane.answer(peer.plane.held[0].request, peer.plane.held[0].done)
     assert peer.wait(59) == []
-    peer.say(f.window_update(1, 10))
-    assert peer.wait(59) == []
     peer.say(f.ping(bytes(8)))  # it lives, and reads nothing
     assert peer.wait(2) == [f.GOAWAY]
+
+
+def answered_with(size_bytes: int) -> Clocked:
+    """A peer that is sent an answer of that many bytes, and has taken ten of it."""
+    peer = Clocked()
+    peer.say(f.window_update(0, 2**30))
+    peer.open("ModelInfer", hold_request(), f.END_STREAM)
+    request = peer.plane.held[0].request
+    large = Tensor("INPUT0", "UINT8", (size_bytes,), np.zeros(size_bytes, np.uint8))
+    request.inputs = (large,)
+    peer.plane.answer(request, peer.plane.held[0].done)
+    return peer
+
+
+def test_a_trickle_does_not_keep_an_answer() -> None:
+    peer = answered_with(1_000_000)
+    for _ in range(5):
+        peer.say(f.window_update(1, 2000))
+        peer.wait(11)
+    peer.say(f.window_update(1, 2000))
+    assert f.GOAWAY in peer.wait(6)
+    assert peer.transport.is_closed
+
+
+def test_an_answer_may_be_read_slowly() -> None:
+    peer = answered_with(1_000_000)
+    for _ in range(10):
+        peer.say(f.window_update(1, 80_000))
+        assert f.GOAWAY not in peer.wait(59)

@@ -23,6 +23,7 @@ STREAM_WINDOW = 4 * 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
 _WRITE_HIGH_BYTES = 2 * 1024 * 1024  # written and not taken by the socket, beyond which answers wait
 _WRITE_MOST_BYTES = 2 * _WRITE_HIGH_BYTES + MAX_FRAME  # the socket takes nothing, and still frames ask for answers
+_LEAST_READ_BYTES = 64 * 1024  # within the timeout: a trickle does not keep an answer in memory
 _TINY_INCREMENT = 1024  # a window update that costs more than it is worth
 _FREE_FRAMES = 2000.0
 _FREE_FRAMES_PER_S = 400.0
@@ -66,7 +67,8 @@ class Connection(Protocol):
         self._is_closing = False
         self._abort_at_s = 0.0  # when it is closing
         self._pinged_s: float | None = None
-        self._moved_s = self.now_s  # when no answer waited, the socket took bytes, or the peer gave window
+        self._moved_s = self.now_s  # when no answer waited, or enough of those that did had gone out
+        self._moved_bytes = 0  # then
         self._handlers = {
             f.HEADERS: self._headers,
             f.PRIORITY: self._priority,
@@ -106,7 +108,6 @@ class Connection(Protocol):
         self._sender.is_paused = True
 
     def resume_writing(self) -> None:
-        self._moved_s = self._peers.clock()
         self._sender.is_paused = False
         self._sender.resume()
 
@@ -163,15 +164,16 @@ class Connection(Protocol):
         if self._is_closing:
             self._sweep_closing(now_s)
             return
-        if not self._sender.is_waiting:
-            self._moved_s = now_s
+        moved_bytes = self._sender.moved_bytes
+        if not self._sender.is_waiting or moved_bytes - self._moved_bytes >= _LEAST_READ_BYTES:
+            self._moved_s, self._moved_bytes = now_s, moved_bytes
         limits = self._limits
         if not self._has_settings and now_s - self._since_s > limits.header_timeout_s:
             self._fail(f.SETTINGS_TIMEOUT, f"no preface and settings within {limits.header_timeout_s:g} s")
         elif self._block and now_s - self._block.started_s > limits.header_timeout_s:
             self._fail(f.ENHANCE_YOUR_CALM, f"a header block took longer than {limits.header_timeout_s:g} s")
         elif self._sender.is_waiting and now_s - self._moved_s > limits.body_timeout_s:
-            self._fail(f.ENHANCE_YOUR_CALM, f"nothing was read of an answer for {limits.body_timeout_s:g} s")
+            self._fail(f.ENHANCE_YOUR_CALM, f"an answer was hardly read for {limits.body_timeout_s:g} s")
         else:
             self._sweep_streams(now_s)
             self._sweep_idle(now_s)
@@ -356,6 +358,7 @@ class Connection(Protocol):
             return
         self._budget.spend("SETTINGS", self.now_s)
         for name, value in f.SETTING.iter_unpack(payload):
+            self._budget.spend("SETTINGS", self.now_s)  # a window looks at every stream, and a frame has room for many
             self._set(name, value)
         self._write(f.SETTINGS_ACK)
 
@@ -394,7 +397,6 @@ class Connection(Protocol):
 
     def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         increment = f.U32.unpack(payload)[0] & 0x7FFFFFFF
-        self._moved_s = self.now_s
         if increment < _TINY_INCREMENT:
             self._budget.spend("small WINDOW_UPDATE", self.now_s)
         if not stream_id:

@@ -19,6 +19,7 @@ from fusee.server.proto.health_pb2 import HealthCheckRequest, HealthCheckRespons
 INFERENCE_SERVICE = "inference.GRPCInferenceService"
 _WATCH_S = 1.0  # between two looks
 _MESSAGE_BYTES = 4096
+_MOST_WATCHES = 256  # of a door: they need no key, and each looks every second
 
 _Status = HealthCheckResponse.ServingStatus
 
@@ -49,6 +50,7 @@ class WatchCall:
     """Health/Watch: the status now, and every time that it changes, until the peer has had enough."""
 
     def __init__(self, opening: CallOpening, stream: Stream) -> None:
+        self._service = opening.service
         self._plane = opening.service.plane
         self._stream = stream
         self._reader = MessageReader(_MESSAGE_BYTES)
@@ -70,11 +72,17 @@ class WatchCall:
             return
         try:
             service = _service(self._message)
+            if self._service.watches >= _MOST_WATCHES:
+                raise ServingError(
+                    Reason.OVERLOADED, f"{_MOST_WATCHES} callers watch, as many as may; use Health/Check", _WATCH_S
+                )
         except ServingError as err:
             self._fail(err)
             return
         self._stream.send(ANSWER[Coding.IDENTITY], (), 0, None)
+        self._service.watches += 1
         self._task = asyncio.ensure_future(self._watch(service))
+        self._task.add_done_callback(self._ended)
 
     def abort(self) -> None:
         """See ``Exchange``."""
@@ -92,6 +100,9 @@ class WatchCall:
             await self._tell(service)
         except ServingError as err:
             self._stream.send(b"", (), 0, trailers(err))
+
+    def _ended(self, _: Task[None]) -> None:
+        self._service.watches -= 1
 
     async def _tell(self, service: str) -> None:
         told: _Status | None = None

@@ -13,14 +13,15 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from fusee.server.errors import Reason, ServingError, invalid
-from fusee.server.grpc.scanner import scan
+from fusee.server.grpc.scanner import MOST_FIELDS, scan
 from fusee.server.grpc.stream import Buffer
 from fusee.server.proto.grpc_service_pb2 import InferParameter, InferTensorContents, ModelInferRequest
 from fusee.server.types import InferRequest, Parameters, Region, Tensor, WantedOutput
-from fusee.server.wire import BYTES, DATATYPES, decode, element_count, from_json
+from fusee.server.wire import BYTES, DATATYPES, check_rank, decode, element_count, from_json
 
 _PLANS_KEPT = 256
 _PLAN_BYTES = 4096
+_ODD_BYTES = 1024 * 1024  # of a message that protobuf reads as a whole: two bytes of it may become a hundred in memory
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _EMPTY_FINAL = "triton_enable_empty_final_response"
 _REGION_FIELDS = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
@@ -82,7 +83,7 @@ class RequestReader:
         """Raises ServingError."""
         scanned = scan(message)
         if scanned is None:
-            return self._read_whole(bytes(message), context)
+            return self._read_whole(message, context)
         rest, request_id, raw = scanned
         plan = self._plans.get(rest)
         if plan is None:
@@ -95,8 +96,13 @@ class RequestReader:
             raise invalid(f"the request's id is no UTF-8: {err.reason}") from err
         return _request(plan, text, raw, context), plan
 
-    def _read_whole(self, message: bytes, context: Context) -> tuple[InferRequest, Plan]:
-        parsed = _parse(message)
+    def _read_whole(self, message: Buffer, context: Context) -> tuple[InferRequest, Plan]:
+        if len(message) > _ODD_BYTES:
+            raise invalid(
+                f"a ModelInferRequest of {len(message)} bytes with fields of another protocol, or more than "
+                f"{MOST_FIELDS} fields; up to {_ODD_BYTES} bytes of that kind are read"
+            )
+        parsed = _parse(bytes(message))
         raw = [memoryview(content) for content in parsed.raw_input_contents]
         plan = self._plan(parsed, bool(raw))
         return _request(plan, parsed.id, raw, context), plan
@@ -175,7 +181,9 @@ def _check_names(what: str, names: Iterable[str]) -> None:
 
 
 def _input(entry: ModelInferRequest.InferInputTensor, has_raw: bool) -> Tensor | Raw:
-    name, datatype, shape = entry.name, entry.datatype, tuple(entry.shape)
+    name, datatype = entry.name, entry.datatype
+    check_rank(name, len(entry.shape))
+    shape = tuple(entry.shape)
     where = f"input {name!r}"
     region = _region(_parameters(entry.parameters), where)
     if region is not None:

@@ -14,6 +14,9 @@ _LENGTH = 2  # the wire type of strings, bytes and messages
 _ID_TAG = 3 << 3 | _LENGTH
 _RAW_TAG = 7 << 3 | _LENGTH
 _LARGEST_VARINT_BYTES = 5  # of a length below 2^31
+MOST_FIELDS = 4096
+"""At the top of a message: inputs, outputs, parameters, contents. A field may take two bytes only, and then there is
+room for millions of them."""
 
 
 class Scanned(NamedTuple):
@@ -31,11 +34,12 @@ def scan(message: Buffer) -> Scanned | None:
     raw: list[memoryview] = []
     kept: list[memoryview] = []
     request_id = b""
-    at = kept_from = 0
+    at = kept_from = fields = 0
     while at < end:
+        fields += 1
         tag = view[at]
         after = at + 1
-        if tag & 0x87 != _LENGTH or after >= end:  # other wire types, and fields from 16 on
+        if tag & 0x87 != _LENGTH or after >= end or fields > MOST_FIELDS:  # other wire types, and fields from 16 on
             return None
         size = view[after]
         after += 1

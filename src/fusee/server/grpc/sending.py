@@ -38,6 +38,7 @@ class Sender:
         self.initial_window = DEFAULT_WINDOW
         self.max_frame = SMALLEST_MAX_FRAME
         self.is_paused = False
+        self.moved_bytes = 0  # of answers that waited, since the connection began
 
     @property
     def is_waiting(self) -> bool:
@@ -80,7 +81,8 @@ class Sender:
         while is_moving and not self.is_paused:
             is_moving = False
             for stream in list(self._waiting.values()):
-                is_moving |= self._turn(stream)
+                if self.window > 0 or not stream.parts:
+                    is_moving |= self._turn(stream)
 
     def set_initial_window(self, size_bytes: int, open_streams: Iterable[Stream]) -> None:
         """The peer changed the window that streams begin with, and by as much those of open ones. Raises
@@ -105,7 +107,8 @@ class Sender:
         if stream.send_window > LARGEST_WINDOW:
             raise StreamFault(stream.id, FLOW_CONTROL_ERROR, "the stream's window grew beyond 2^31-1")
         if stream.id in self._waiting:
-            self.resume()
+            while self._turn(stream):
+                continue
 
     def _block(self, stream_id: int, block: bytes, flags: int) -> bytes:
         if self._opens_blocks:
@@ -147,6 +150,7 @@ class Sender:
         self.window -= size_bytes
         stream.send_window -= size_bytes
         stream.waiting_bytes -= size_bytes
+        self.moved_bytes += size_bytes
         buffers: list[Buffer] = [frame_header(size_bytes, DATA, 0, stream.id)]
         left = size_bytes
         while left:

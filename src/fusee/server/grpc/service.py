@@ -8,7 +8,7 @@ from time import monotonic_ns
 from typing import NamedTuple
 
 from fusee.server.access import Access, Caller
-from fusee.server.door import House
+from fusee.server.door import House, body_limit
 from fusee.server.errors import Reason, ServingError, invalid
 from fusee.server.grpc.compression import ACCEPTED, Coding
 from fusee.server.grpc.headers import Fields, read_request
@@ -43,6 +43,7 @@ class Service:
         self._methods = methods
         self.under_way = 0
         self.held_bytes = 0
+        self.watches = 0  # calls of Health/Watch
 
     def interpret(self, fields: Fields) -> Opening:
         """See ``Application``. Raises MalformedFields."""
@@ -119,6 +120,11 @@ class CallOpening:
     def begin(self, stream: Stream) -> Exchange:
         """See ``Opening``."""
         return self.method.begin(self, stream)
+
+    @property
+    def message_bytes(self) -> int:
+        """The largest message of the call."""
+        return body_limit(self.service.limits, self.method.scope)
 
     def check(self) -> Caller:
         """The caller, if it may. Raises ServingError."""

@@ -17,6 +17,7 @@ from fusee.server.types import InferResponse, Ticket
 
 _UNDER_WAY = 64  # requests of one stream
 _WAITING_BYTES = 1024 * 1024  # of answers that the peer has not taken, beyond which no request is started
+_MESSAGE_BYTES = 512  # that a message takes here beside its content: millions of empty ones fit into a window
 _FINAL = "triton_final_response"
 
 
@@ -64,9 +65,13 @@ class StreamCall:
             self._fail(err)
             return
         for message in messages:
-            size_bytes = PREFIX_BYTES + len(message.content)
-            self._partial_bytes -= size_bytes
-            self._waiting.append(_Held(message, size_bytes))
+            self._partial_bytes -= PREFIX_BYTES + len(message.content)
+            self._waiting.append(_Held(message, _MESSAGE_BYTES + len(message.content)))
+        try:
+            self._service.hold(len(messages) * (_MESSAGE_BYTES - PREFIX_BYTES))
+        except ServingError as err:
+            self._fail(err)
+            return
         self._advance()
 
     def end(self) -> None:
@@ -144,6 +149,8 @@ class StreamCall:
             content = held.message.content
             if held.message.is_compressed:
                 content = decompress(self._opening.coding, content, self._service.limits.body_bytes)
+                request.size_bytes += len(content)
+                self._service.hold(len(content))
             asked, plan = self._service.requests.read(content, self._context)
         except ServingError as err:
             request.done(err)

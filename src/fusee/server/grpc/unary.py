@@ -21,7 +21,8 @@ from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.plane import DataPlane
 from fusee.server.types import InferResponse, Ticket
 
-_INLINE_BYTES = 64 * 1024  # compressed or decompressed on the loop's thread; above that in another
+_INLINE_BYTES = 64 * 1024  # compressed on the loop's thread; above that in another
+_INLINE_COMPRESSED_BYTES = 4 * 1024  # decompressed there: they can become a thousand times as many
 
 T = TypeVar("T")
 Respond = Callable[[DataPlane, bytes], Awaitable[bytes]]
@@ -34,6 +35,7 @@ class UnaryCall(ABC):
     __slots__ = (
         "_caller",
         "_context",
+        "_has_entered",
         "_held_bytes",
         "_is_compressed",
         "_is_over",
@@ -51,9 +53,10 @@ class UnaryCall(ABC):
         self._is_compressed = False
         self._held_bytes = 0
         self._is_over = True
+        self._has_entered = False
         self._caller: Caller | None = None
         self._context = opening.context(is_streaming=False)
-        self._enter()
+        self._admit()
 
     @abstractmethod
     def start(self, message: Buffer) -> None:
@@ -63,22 +66,22 @@ class UnaryCall(ABC):
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
 
-    def _enter(self) -> None:
+    def _admit(self) -> None:
         service = self._opening.service
         try:
             caller = self._opening.check()
-            service.enter()
-        except ServingError as err:
-            service.refuse(self._stream, err)
-            return
-        try:
             service.access.begin(caller)
         except ServingError as err:
-            service.leave()
             service.refuse(self._stream, err)
             return
         self._caller = caller
         self._is_over = False
+
+    def _enter(self) -> None:
+        """Count the request in, now that all of it is here: one that is never sent takes nobody's place. Raises
+        ServingError."""
+        self._opening.service.enter()
+        self._has_entered = True
 
     def receive(self, piece: Buffer) -> None:
         """See ``Exchange``."""
@@ -90,7 +93,7 @@ class UnaryCall(ABC):
             self._opening.service.hold(size_bytes)
             if self._reader is None and self._message is None and size_bytes >= PREFIX_BYTES:
                 flag, message_bytes = PREFIX.unpack_from(piece)
-                if not flag and message_bytes == size_bytes - PREFIX_BYTES <= self._opening.service.limits.body_bytes:
+                if not flag and message_bytes == size_bytes - PREFIX_BYTES <= self._opening.message_bytes:
                     self._message = piece[PREFIX_BYTES:]
                     return
             self._assemble(piece)
@@ -99,7 +102,7 @@ class UnaryCall(ABC):
 
     def _assemble(self, piece: Buffer) -> None:
         if self._reader is None:
-            self._reader = MessageReader(self._opening.service.limits.body_bytes)
+            self._reader = MessageReader(self._opening.message_bytes)
         for message in self._reader.feed(piece):
             if self._message is not None:
                 raise ServingError(Reason.INTERNAL, "a second message; this call takes one")
@@ -114,6 +117,7 @@ class UnaryCall(ABC):
         try:
             if message is None or (self._reader is not None and self._reader.is_within):
                 raise ServingError(Reason.INTERNAL, "the body ends before its message does; expected one message")
+            self._enter()
             if self._is_compressed:
                 self._decompress(message)
             else:
@@ -122,11 +126,16 @@ class UnaryCall(ABC):
             self.fail(err)
 
     def _decompress(self, message: Buffer) -> None:
-        work = partial(decompress, self._opening.coding, message, self._opening.service.limits.body_bytes)
-        if len(message) > _INLINE_BYTES:
-            self._elsewhere(work, self.start)
+        work = partial(decompress, self._opening.coding, message, self._opening.message_bytes)
+        if len(message) > _INLINE_COMPRESSED_BYTES:
+            self._elsewhere(work, self._start_decompressed)
         else:
-            self.start(work())
+            self._start_decompressed(work())
+
+    def _start_decompressed(self, message: Buffer) -> None:
+        self._held_bytes += len(message)
+        self._opening.service.hold(len(message))
+        self.start(message)
 
     def _elsewhere(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Do long work in a thread, so that other callers need not wait for it, and go on with what it gives."""
@@ -184,7 +193,8 @@ class UnaryCall(ABC):
         self._is_over = True
         service = self._opening.service
         service.release(self._held_bytes)
-        service.leave()
+        if self._has_entered:
+            service.leave()
         assert self._caller is not None
         service.access.end(self._caller)
 

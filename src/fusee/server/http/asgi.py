@@ -82,7 +82,7 @@ class _Exchange:
         """Raises Refusal, ServingError, _HungUp."""
         call = self._core.prepare(self._scope["method"], _path(self._scope), _headers(self._scope))
         self._core.admit(call)
-        body = await self._body()
+        body = await self._body(call.body_bytes)
         answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         ticket = self._core.start(call, body, lambda r: None if answered.done() else answered.set_result(r))
         if answered.done():
@@ -96,7 +96,7 @@ class _Exchange:
         finally:
             watch.cancel()
 
-    async def _body(self) -> bytearray:
+    async def _body(self, limit_bytes: int) -> bytearray:
         body = bytearray()
         while True:
             message = await self._receive()
@@ -106,8 +106,8 @@ class _Exchange:
             self._held_bytes += len(piece)
             self._core.hold(len(piece))
             body += piece
-            if len(body) > self._limits.body_bytes:
-                raise ServingError(Reason.TOO_LARGE, f"the body is more than {self._limits.body_bytes} bytes")
+            if len(body) > limit_bytes:
+                raise ServingError(Reason.TOO_LARGE, f"the body is more than {limit_bytes} bytes")
             if not message.get("more_body", False):
                 return body
 

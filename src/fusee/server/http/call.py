@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fusee.server.door import body_limit
 from fusee.server.errors import invalid
 from fusee.server.http.compression import accepted_encoding, decompressed
 from fusee.server.http.request import Plan, read_plan
@@ -27,6 +28,7 @@ class Call:
         "_limits",
         "accepted",
         "arguments",
+        "body_bytes",
         "endpoint",
         "header",
         "header_bytes",
@@ -35,6 +37,7 @@ class Call:
 
     def __init__(self, found: Found, headers: Mapping[str, str], limits: Limits) -> None:
         self.endpoint = found.endpoint
+        self.body_bytes = body_limit(limits, found.endpoint.scope)
         self.arguments = found.arguments
         self.header = headers.get
         self.header_bytes = headers.get("inference-header-content-length")
@@ -51,7 +54,7 @@ class Call:
 
     def decompressed(self, body: Buffer) -> Buffer:
         """The body as it was before its Content-Encoding. Raises ServingError."""
-        return decompressed(body, self._encoding, self._limits.body_bytes)
+        return decompressed(body, self._encoding, self.body_bytes)
 
     @property
     def is_raw(self) -> bool:

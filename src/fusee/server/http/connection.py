@@ -7,6 +7,7 @@ every connection's deadline now and then.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from enum import Enum
 from math import inf
 from typing import Protocol, cast
@@ -26,6 +27,7 @@ from fusee.server.wire import Buffer
 _JOINED_BYTES = 64 * 1024  # up to here one copy costs less than a second system call
 _KEPT_HEAD_BYTES = 4096
 _AHEAD_BYTES = 64 * 1024  # of later requests, held while one is answered
+_TOLD_CONNECTIONS = 64  # that are one too many and told so, which takes a while
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -85,7 +87,9 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._desk.connections.add(self)
         self._wait(State.IDLE, self._limits.idle_timeout_s)
-        if len(self._desk.connections) > self._limits.connections:
+        if len(self._desk.connections) > self._limits.connections + _TOLD_CONNECTIONS:
+            self.abort()
+        elif len(self._desk.connections) > self._limits.connections:
             self._refuse(refusal(503, f"{self._limits.connections} connections are open, as many as may be"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -180,7 +184,7 @@ class Connection(asyncio.BufferedProtocol):
             return self._turn_down(head, call, content[end:])
         if head.is_chunked:
             self._expect_body(head, call)
-            self._chunks = Chunks(self._limits)
+            self._chunks = Chunks(replace(self._limits, body_bytes=call.body_bytes))
             return content[end:]
         stop = end + head.body_bytes
         if stop > len(content):
@@ -204,15 +208,15 @@ class Connection(asyncio.BufferedProtocol):
             return self._head, self._call
         self._head_content, self._head, self._call = b"", None, None
         self._head = head = read_head(content)
-        if head.body_bytes > self._limits.body_bytes:
-            raise refusal(
-                413,
-                f"the body is {head.body_bytes} bytes by its content-length, up to {self._limits.body_bytes} are taken",
-            )
         try:
             self._call = self._core.prepare(head.method, head.target, head.headers)
         except Refusal as err:
             return head, err
+        if head.body_bytes > self._call.body_bytes:
+            raise refusal(
+                413,
+                f"the body is {head.body_bytes} bytes by its content-length, up to {self._call.body_bytes} are taken",
+            )
         if len(content) <= _KEPT_HEAD_BYTES:
             self._head_content = content
         return head, self._call

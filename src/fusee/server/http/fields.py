@@ -10,6 +10,8 @@ from fusee.server.errors import invalid
 from fusee.server.types import Json
 from fusee.server.wire import Buffer
 
+_LARGEST_INT = 2**63 - 1
+
 
 def parsed(content: Buffer, where: str, depth: int) -> dict[str, Json]:
     """A JSON object, nested up to ``depth``. Raises ServingError, as all here do."""
@@ -37,10 +39,10 @@ def is_scalar(value: Json) -> bool:
 
 
 def whole(value: Json) -> int | None:
-    """A JSON number without a fraction, however it is written: 8 and 8.0 are the same number."""
+    """A JSON number without a fraction that fits into 64 bits, however it is written: 8 and 8.0 are the same number."""
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if type(value) is int else None
+        value = int(value)
+    return value if type(value) is int and abs(value) <= _LARGEST_INT else None
 
 
 def natural(fields: Mapping[str, Json], name: str, where: str) -> int:

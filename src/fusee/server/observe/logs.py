@@ -169,4 +169,5 @@ def _one_line(text: str) -> str:
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     if record.exc_info is None:
         return ""
-    return "\n" + formatter.formatException(record.exc_info)
+    lines = formatter.formatException(record.exc_info).split("\n")
+    return "".join(f"\n{_one_line(line)}" for line in lines)

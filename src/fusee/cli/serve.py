@@ -64,6 +64,7 @@ def command(
     otlp_endpoint: Annotated[str, typer.Option(help="Send OpenTelemetry traces there; needs fusee[otel].")] = "",
     trace_file: Annotated[Path | None, typer.Option(help="Write traces there, for Perfetto.")] = None,
     log_json: Annotated[bool, typer.Option(help="Log JSON lines.")] = False,
+    access_log: Annotated[bool, typer.Option(help="Log every request: what was asked, by whose key.")] = False,
 ) -> None:
     """Serve models over the Open Inference Protocol, HTTP and gRPC, as Triton's clients speak it."""
     if new_key:
@@ -98,6 +99,7 @@ def command(
         otlp_endpoint=otlp_endpoint,
         trace_file=trace_file,
         log_json=log_json,
+        access_log=access_log,
     )
     _run(settings)
 

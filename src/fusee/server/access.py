@@ -80,6 +80,13 @@ class Access:
             )
         return caller
 
+    def name_of(self, scope: Scope, header: Header) -> str:
+        """What a log calls the caller: the key's name, never the key; '' when it may not ask this."""
+        try:
+            return self.check(scope, header).name
+        except ServingError:
+            return ""
+
     def begin(self, caller: Caller) -> None:
         """Count a request of that caller in. Raises ServingError OVERLOADED; ``end`` is owed when it does not."""
         key = caller.key

@@ -20,6 +20,7 @@ from fusee.server.doors import Doors
 from fusee.server.engine_room import EngineRoom, check_repository
 from fusee.server.errors import ServingError
 from fusee.server.listening import Ports, check_exposure, listen, listen_again, ports_of
+from fusee.server.observe.logs import LogSettings
 from fusee.server.operations import Scope
 from fusee.server.plane import DataPlane
 from fusee.server.processes.child import Engine, FrontEnd
@@ -126,12 +127,14 @@ class _Front:
 
     def __init__(self, settings: Settings, plane: RemotePlane) -> None:
         self._plane = plane
+        self._logs = LogSettings(settings.log_json, has_access=settings.access_log)
         self._counts = DoorCounts()
         pages = [shown(plane, path, Scope.READ) for path in PAGES]
         self._doors = Doors(house(settings, plane, self._counts), settings, pages)
         self._reporting: asyncio.Task[None] | None = None
 
     async def open(self, sockets: Mapping[str, socket.socket]) -> None:
+        self._logs.open()
         await self._doors.open(sockets)
         self._reporting = asyncio.create_task(keep_reporting(self._plane, self._counts))
 
@@ -141,6 +144,7 @@ class _Front:
             self._reporting.cancel()
         with suppress(ServingError):  # without an engine process there is nobody to tell
             await report(self._plane, self._counts)
+        self._logs.close()
 
 
 async def run_engine(engine: Engine) -> None:
@@ -171,7 +175,7 @@ async def run_front_end(front_end: FrontEnd) -> None:
 def house(settings: Settings, plane: DataPlane, counts: DoorCounts) -> House:
     """What the doors of a process need. Raises RequestError for a keys file that cannot be read."""
     access = Access(read_keys(settings.keys_file) if settings.keys_file else ())
-    return House(plane, access, settings.limits, counts)
+    return House(plane, access, settings.limits, counts, settings.access_log)
 
 
 def server_of(settings: Settings) -> Server:

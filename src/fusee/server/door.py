@@ -69,3 +69,4 @@ class House:
     access: Access
     limits: Limits
     counts: DoorCounts = field(default_factory=DoorCounts)
+    has_access_log: bool = False

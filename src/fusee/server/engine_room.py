@@ -40,7 +40,7 @@ class EngineRoom:
     ) -> None:
         check_repository(settings)
         loop = asyncio.get_running_loop()
-        self._logs = LogSettings(settings.log_json)
+        self._logs = LogSettings(settings.log_json, has_access=settings.access_log)
         self._logs.open()
         self._tracer = Tracer(settings.otlp_endpoint, settings.trace_file)
         self._decoders = ThreadPoolExecutor(default_threads(), "fusee-decode")

@@ -7,6 +7,7 @@ from enum import Enum
 from fusee.base.errors import FuseeError
 
 MOST_CHARACTERS = 2000
+_LAST_CHARACTERS = 500  # of those, which say what was expected
 """Of a message: it may quote what a caller sent, who is not to have megabytes of it sent back or written to a log."""
 
 
@@ -29,11 +30,11 @@ class Reason(Enum):
 
 
 class ServingError(FuseeError):
-    """A request was refused or failed. The message is cut to MOST_CHARACTERS, and is text that UTF-8 has bytes for."""
+    """A request was refused or failed. The message is cut to MOST_CHARACTERS, and UTF-8 has bytes for it."""
 
     def __init__(self, reason: Reason, message: str, retry_after_s: float | None = None) -> None:
         if len(message) > MOST_CHARACTERS:
-            message = f"{message[:MOST_CHARACTERS]}..."
+            message = f"{message[: MOST_CHARACTERS - _LAST_CHARACTERS]} ... {message[-_LAST_CHARACTERS:]}"
         message = message.encode(errors="replace").decode()
         super().__init__(message)
         self.reason = reason

@@ -70,4 +70,5 @@ class Settings:
     otlp_endpoint: str = ""  # traces go there; needs the otel extra
     trace_file: Path | None = None  # or into this file, for chrome://tracing and Perfetto
     log_json: bool = False
+    access_log: bool = False  # a line for every request
     limits: Limits = field(default_factory=Limits)

@@ -15,12 +15,12 @@ from fusee.server.operations import INFER, STREAM_INFER, Scope
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 
 METHODS: Mapping[str, Method] = {
-    f"/{INFERENCE_SERVICE}/{INFER.rpc}": Method(INFER.scope, InferCall),
-    f"/{INFERENCE_SERVICE}/{STREAM_INFER.rpc}": Method(STREAM_INFER.scope, StreamCall),
+    f"/{INFERENCE_SERVICE}/{INFER.rpc}": Method(INFER.rpc, INFER.scope, InferCall),
+    f"/{INFERENCE_SERVICE}/{STREAM_INFER.rpc}": Method(STREAM_INFER.rpc, STREAM_INFER.scope, StreamCall),
     **{
-        f"/{INFERENCE_SERVICE}/{name}": Method(rpc.operation.scope, partial(OperationCall, rpc.respond))
+        f"/{INFERENCE_SERVICE}/{name}": Method(name, rpc.operation.scope, partial(OperationCall, rpc.respond))
         for name, rpc in RPCS.items()
     },
-    f"/{_HEALTH_SERVICE}/Check": Method(Scope.OPEN, partial(OperationCall, check)),
-    f"/{_HEALTH_SERVICE}/Watch": Method(Scope.OPEN, WatchCall),
+    f"/{_HEALTH_SERVICE}/Check": Method("Health/Check", Scope.OPEN, partial(OperationCall, check)),
+    f"/{_HEALTH_SERVICE}/Watch": Method("Health/Watch", Scope.OPEN, WatchCall),
 }

@@ -13,8 +13,9 @@ from fusee.server.errors import Reason, ServingError, invalid
 from fusee.server.grpc.compression import ACCEPTED, Coding
 from fusee.server.grpc.headers import Fields, read_request
 from fusee.server.grpc.requests import Context, RequestReader
-from fusee.server.grpc.status import CODES, NOT_GRPC, NOT_POST, refusal
+from fusee.server.grpc.status import NOT_GRPC, NOT_POST, refusal
 from fusee.server.grpc.stream import Buffer, Exchange, Opening, Stream
+from fusee.server.observe.logs import log_access
 from fusee.server.operations import Scope
 from fusee.server.plane import DataPlane
 from fusee.server.settings import Limits
@@ -27,6 +28,7 @@ _RETRY_AFTER_S = 1.0
 class Method(NamedTuple):
     """A call that is offered."""
 
+    name: str
     scope: Scope
     begin: Callable[[CallOpening, Stream], Exchange]
 
@@ -39,6 +41,7 @@ class Service:
         self.access: Access = house.access
         self.limits: Limits = house.limits
         self.counts = house.counts
+        self._has_access_log = house.has_access_log
         self.requests = RequestReader(house.limits.tensors)
         self._methods = methods
         self.under_way = 0
@@ -62,10 +65,16 @@ class Service:
         except ServingError as err:
             return Refusal(refusal(err))
 
-    def refuse(self, stream: Stream, error: ServingError) -> None:
-        """Answer a call of which nothing was answered yet."""
-        self.counts.answered("grpc", CODES[error.reason])
-        stream.send(b"", (), 0, refusal(error))
+    def answered(self, opening: CallOpening, code: int, began_ns: int) -> None:
+        """A call is over. ``began_ns`` is what ``now_ns`` gave when it began."""
+        self.counts.answered("grpc", code)
+        if self._has_access_log:
+            caller = self.access.name_of(opening.method.scope, opening.metadata.get)
+            log_access("grpc", opening.method.name, code, (monotonic_ns() - began_ns) // 1000, caller)
+
+    def now_ns(self) -> int:
+        """The time for the access log; nobody asks the clock without one."""
+        return monotonic_ns() if self._has_access_log else 0
 
     def enter(self) -> None:
         """Count a request in. Raises ServingError OVERLOADED; ``leave`` is owed when it does not."""

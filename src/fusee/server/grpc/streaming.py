@@ -11,7 +11,7 @@ from fusee.server.grpc.compression import decompress
 from fusee.server.grpc.messages import PREFIX_BYTES, Message, MessageReader, prefixed
 from fusee.server.grpc.responses import write_stream_error, write_stream_response
 from fusee.server.grpc.service import CallOpening
-from fusee.server.grpc.status import ANSWER, CODES, OK, trailers
+from fusee.server.grpc.status import ANSWER, CODES, OK, refusal, trailers
 from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.types import InferResponse, Ticket
 
@@ -35,6 +35,7 @@ class StreamCall:
         self._opening = opening
         self._service = opening.service
         self._stream = stream
+        self._began_ns = opening.service.now_ns()
         self._reader = MessageReader(opening.service.limits.body_bytes)
         self._waiting: deque[_Held] = deque()
         self._partial_bytes = 0  # held of messages that are not complete
@@ -49,7 +50,8 @@ class StreamCall:
             self._caller = opening.check()
         except ServingError as err:
             self._is_over = True
-            self._service.refuse(stream, err)
+            self._service.answered(opening, CODES[err.reason], self._began_ns)
+            stream.send(b"", (), 0, refusal(err))
             return
         stream.send(ANSWER[opening.answer_coding], (), 0, None)
 
@@ -129,7 +131,7 @@ class StreamCall:
             self._stream.hold(bool(self._waiting))
         if self._is_ended_by_peer and not self._waiting and not self._under_way:
             self._close()
-            self._service.counts.answered("grpc", 0)
+            self._service.answered(self._opening, 0, self._began_ns)
             self._stream.send(b"", (), 0, OK)
 
     def _has_room(self) -> bool:
@@ -176,7 +178,7 @@ class StreamCall:
     def _fail(self, error: ServingError) -> None:
         if not self._is_over:
             self._close()
-            self._service.counts.answered("grpc", CODES[error.reason])
+            self._service.answered(self._opening, CODES[error.reason], self._began_ns)
             self._stream.send(b"", (), 0, trailers(error))
 
     def _close(self) -> None:

@@ -16,7 +16,7 @@ from fusee.server.grpc.compression import Coding, decompress
 from fusee.server.grpc.messages import PREFIX, PREFIX_BYTES, MessageReader, prefixed
 from fusee.server.grpc.responses import write_response
 from fusee.server.grpc.service import CallOpening
-from fusee.server.grpc.status import ANSWER, OK
+from fusee.server.grpc.status import ANSWER, CODES, OK, refusal
 from fusee.server.grpc.stream import Buffer, Stream
 from fusee.server.plane import DataPlane
 from fusee.server.types import InferResponse, Ticket
@@ -33,6 +33,7 @@ class UnaryCall(ABC):
     """Takes the message, and sends the answer or what went wrong."""
 
     __slots__ = (
+        "_began_ns",
         "_caller",
         "_context",
         "_has_entered",
@@ -48,6 +49,7 @@ class UnaryCall(ABC):
     def __init__(self, opening: CallOpening, stream: Stream) -> None:
         self._opening = opening
         self._stream = stream
+        self._began_ns = opening.service.now_ns()
         self._reader: MessageReader | None = None
         self._message: Buffer | None = None
         self._is_compressed = False
@@ -72,7 +74,7 @@ class UnaryCall(ABC):
             caller = self._opening.check()
             service.access.begin(caller)
         except ServingError as err:
-            service.refuse(self._stream, err)
+            self._refuse(err)
             return
         self._caller = caller
         self._is_over = False
@@ -179,7 +181,7 @@ class UnaryCall(ABC):
 
     def _send(self, body: tuple[list[Buffer], int]) -> None:
         self._close()
-        self._opening.service.counts.answered("grpc", 0)
+        self._opening.service.answered(self._opening, 0, self._began_ns)
         self._stream.send(ANSWER[self._opening.answer_coding], *body, OK)
 
     def fail(self, error: ServingError) -> None:
@@ -187,7 +189,11 @@ class UnaryCall(ABC):
         if self._is_over:
             return
         self._close()
-        self._opening.service.refuse(self._stream, error)
+        self._refuse(error)
+
+    def _refuse(self, error: ServingError) -> None:
+        self._opening.service.answered(self._opening, CODES[error.reason], self._began_ns)
+        self._stream.send(b"", (), 0, refusal(error))
 
     def _close(self) -> None:
         self._is_over = True

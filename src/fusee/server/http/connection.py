@@ -226,6 +226,7 @@ class Connection(asyncio.BufferedProtocol):
         if head.has_body:
             raise refused
         self.state = State.ANSWER
+        self._core.log_refused(refused.response)
         self._respond(refused.response)
         return rest
 
@@ -299,6 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending = b""
         self._release()
         self._is_last = True
+        self._core.log_refused(refused.response)
         self._write(refused.response)
         self._close_after_word()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from time import monotonic_ns
 
 from fusee.server.access import Caller
 from fusee.server.door import House, Page
@@ -20,6 +21,7 @@ from fusee.server.http.openapi import openapi_page
 from fusee.server.http.operations import NOT_READY, answer_of, arguments_of, is_probe
 from fusee.server.http.raw import raw_request
 from fusee.server.http.routes import Router
+from fusee.server.observe.logs import log_access
 from fusee.server.operations import INFER
 from fusee.server.types import InferResponse, Ticket
 from fusee.server.wire import Buffer
@@ -36,6 +38,7 @@ class Core:
         self._access = house.access
         self._limits = house.limits
         self.counts = house.counts
+        self._has_access_log = house.has_access_log
         self._router = Router((*pages, openapi_page()))
         self._tasks: set[asyncio.Task[Response]] = set()
         self._held_bytes = 0
@@ -65,6 +68,8 @@ class Core:
 
     def start(self, call: Call, body: Buffer, respond: Respond) -> Ticket | None:
         """Answer a prepared call; see ``handle``."""
+        if self._has_access_log:
+            respond = self._logged(call, respond)
         try:
             caller = self.admit(call)
             self._begin(caller)
@@ -89,6 +94,23 @@ class Core:
         else:
             self._run(self._operate(call, body), answer)
         return None
+
+    def _logged(self, call: Call, respond: Respond) -> Respond:
+        """``respond``, with a line in the access log."""
+        began_ns = monotonic_ns()
+
+        def log(response: Response) -> None:
+            duration_us = (monotonic_ns() - began_ns) // 1000
+            caller = self._access.name_of(call.endpoint.scope, call.header)
+            log_access("http", call.endpoint.name, response.status, duration_us, caller)
+            respond(response)
+
+        return log
+
+    def log_refused(self, response: Response) -> None:
+        """A line in the access log for a request that was no request, or was given up before it was whole."""
+        if self._has_access_log:
+            log_access("http", "", response.status, 0, "")
 
     def hold(self, size_bytes: int) -> None:
         """Count bytes of bodies in; ``release`` is owed also when it raises ServingError OVERLOADED."""

@@ -21,6 +21,10 @@ class Endpoint:
     fields: tuple[str, ...] = ()
     page: Page | None = None
 
+    @property
+    def name(self) -> str:
+        return self.page.path if self.page else self.operation
+
 
 class Found(NamedTuple):
     """An endpoint and the values that the path gives its fields."""

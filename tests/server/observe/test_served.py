@@ -108,6 +108,34 @@ def test_a_trace_goes_from_the_door_to_the_engine(tmp_path: Path, repository: Pa
         assert [e["name"] for e in inside] == ["queue", "compute_input", "compute_infer", "compute_output"]
 
 
+def test_a_trace_of_steps_tells_the_engines_kernels(tmp_path: Path, repository: Path):
+    """Asked for while the server runs: each span lies inside its parent, down to the kernels."""
+    trace = tmp_path / "trace.json"
+    pixels = np.zeros((2, 1, 8, 8), np.float32)
+    settings = Settings((repository,), http_port=0, grpc_port=0, metrics_port=0, trace_file=trace)
+    with serving(settings) as own:
+        for client, module in (
+            (http_client.InferenceServerClient(f"127.0.0.1:{own.http}"), http_client),
+            (grpc_client.InferenceServerClient(f"127.0.0.1:{own.grpc}"), grpc_client),
+        ):
+            client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS", "STEPS"], "trace_rate": "1"})
+            tensor = module.InferInput("image", pixels.shape, "FP32").set_data_from_numpy(pixels)
+            client.infer("digits", [tensor])
+            client.close()
+    events = {e["args"]["span_id"]: e for e in json.loads(trace.read_text())}
+    for child in events.values():
+        parent = events.get(child["args"].get("parent_id", ""))
+        if parent is not None:
+            assert parent["ts"] <= child["ts"], child
+            assert child["ts"] + child["dur"] <= parent["ts"] + parent["dur"] + 0.5, child  # float microseconds
+    computed = [i for i, e in events.items() if e["name"] == "compute_infer"]
+    assert len(computed) == 2
+    for span_id in computed:
+        steps = [e for e in events.values() if e["args"].get("parent_id") == span_id]
+        assert steps[0]["args"]["kernel"].startswith("FusedConv"), steps[0]
+        assert sum(e["dur"] for e in steps) == pytest.approx(events[span_id]["dur"], abs=1.0)
+
+
 def test_the_status_page_is_served(ports: Ports):
     kind, text = page(ports, "/status")
     assert kind == "text/html; charset=utf-8"

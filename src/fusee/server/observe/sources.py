@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from fusee.runtime.profile import StepTime
 from fusee.server.door import DoorCounts
 from fusee.server.observe.exposition import Exemplars
 from fusee.server.observe.machine import Process, Processors
@@ -23,6 +24,13 @@ class Queued(Protocol):
     def queue_length(self) -> int: ...
 
     def explain(self) -> Sequence[Explanation]: ...
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """What a servable around an engine tells besides, on any thread but the loop's."""
+
+    def step_times(self) -> Sequence[StepTime]: ...
 
 
 def queue_length(servable: Servable) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 from fusee.base.errors import RequestError
 from fusee.base.types import Array
 from fusee.images import ImageSteps, ImageTooLarge, open_encoded, read_into
+from fusee.runtime.profile import StepTime
 from fusee.server.errors import Reason, ServingError, invalid
-from fusee.server.observe.sources import Queued, queue_length
+from fusee.server.observe.sources import Queued, Stepped, queue_length
 from fusee.server.pipelines.account import CANCELLED, Account, deadline_error
 from fusee.server.pipelines.image_config import image_input
 from fusee.server.plane import Post, Servable
@@ -91,6 +92,10 @@ class _ImageServable:
     def explain(self) -> Sequence[Explanation]:
         """Why the model's last requests waited, if it says."""
         return self.inner.explain() if isinstance(self.inner, Queued) else ()
+
+    def step_times(self) -> Sequence[StepTime]:
+        """The model's, if it is an engine."""
+        return self.inner.step_times() if isinstance(self.inner, Stepped) else ()
 
     def submit(self, request: InferRequest, done: Done) -> Ticket:
         """Decode the pictures of a request, if it brings any, and submit it to the model."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from fusee.base.dims import Dim
 from fusee.base.errors import RequestError
@@ -20,13 +22,16 @@ BATCH_NOTE = (
     "max_batch_size to zero. See the model configuration docs for more info on max_batch_size."
 )
 
+Signature = tuple[tuple[int, ...] | None, ...]
+"""The shapes of a request's inputs in the model's order, without the batch; () where the model allows no others."""
+
 
 class Admitted(NamedTuple):
     """A request that agrees with the contract. ``outputs`` counts the model's outputs; None wants all of them."""
 
     arrays: dict[str, Array]
     items: int
-    signature: Hashable  # requests of one signature can be joined along their leading dimension
+    signature: Signature  # requests of one signature can be joined along their leading dimension
     outputs: tuple[int, ...] | None
 
 
@@ -109,11 +114,18 @@ class Contract:
                 raise self._wrong_shape(self._rules[name], array.shape)
         return 1
 
-    def _signature(self, arrays: dict[str, Array]) -> Hashable:
+    def _signature(self, arrays: dict[str, Array]) -> Signature:
         if self._is_fixed:
             return ()
         start = 1 if self._max_batch else 0
         return tuple(arrays[name].shape[start:] if name in arrays else None for name in self._rules)
+
+    def zeros(self, signature: Signature, items: int) -> dict[str, Array]:
+        """Inputs of the shapes that so many items of that signature have together."""
+        batch = (items,) if self._max_batch else ()
+        shapes = signature or tuple(rule.item for rule in self._rules.values())
+        found = zip(self._rules.items(), shapes, strict=True)
+        return {name: np.zeros((*batch, *shape), rule.dtype) for (name, rule), shape in found if shape is not None}
 
     def _wanted(self, request: InferRequest) -> tuple[int, ...]:
         numbers: list[int] = []

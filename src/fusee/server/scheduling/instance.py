@@ -9,6 +9,7 @@ import numpy as np
 from fusee.base.errors import FuseeError, RequestError
 from fusee.base.types import Array
 from fusee.runtime.memory import Memory, allocate
+from fusee.runtime.profile import StepTime
 from fusee.runtime.session import Session
 from fusee.server.errors import Reason, ServingError
 
@@ -32,6 +33,10 @@ class Instance:
             raise ServingError(Reason.INTERNAL, str(err)) from err
         except Exception as err:  # whatever a model does, its requests are answered and others go on
             raise ServingError(Reason.INTERNAL, f"{type(err).__name__} in the model: {err}") from err
+
+    def profile(self, arrays: Arrays, runs: int) -> list[StepTime]:
+        """The usual time of each step of the engine. Raises FuseeError."""
+        return self._session.profile(arrays, runs)
 
     def joined(self, requests: Sequence[Arrays]) -> Arrays:
         """The arrays of several requests, one after the other along the leading dimension.

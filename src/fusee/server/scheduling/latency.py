@@ -108,5 +108,10 @@ class LatencyTables:
             self._tables.popitem(last=False)
         return table
 
+    def figure_ns(self, signature: Hashable, size: int) -> float:
+        """The estimate for a batch, which does not count as use of its table; 0 when nothing is known."""
+        table = self._tables.get(signature)
+        return table.estimate_ns(size) if table is not None else 0.0
+
     def items(self) -> list[tuple[Hashable, LatencyTable]]:
         return list(self._tables.items())

@@ -91,6 +91,13 @@ class Pool:
             if self._batcher.waiting:
                 self._wake()
 
+    def give_back(self, instance: Instance) -> None:
+        """As ``release``, of an instance that ran no request."""
+        with self._lock:
+            self._free.append(instance)
+            if self._batcher.waiting:
+                self._wake()
+
     def drain(self) -> None:
         """Hold no request back for others any more."""
         with self._lock:

@@ -10,6 +10,7 @@ from time import monotonic_ns
 from fusee.base.types import Array
 from fusee.runtime.cores import default_threads
 from fusee.runtime.engine import Engine
+from fusee.runtime.profile import StepTime
 from fusee.server.errors import Reason, ServingError
 from fusee.server.plane import Post
 from fusee.server.proto.model_config_pb2 import ModelConfig
@@ -21,6 +22,7 @@ from fusee.server.scheduling.latency import LatencyTable, LatencyTables
 from fusee.server.scheduling.measuring import BUDGET_S, is_enough, measure
 from fusee.server.scheduling.options import BatchOptions, batch_options, instance_options
 from fusee.server.scheduling.pool import Pool
+from fusee.server.scheduling.profiles import Profiles
 from fusee.server.scheduling.submission import Run, Submission
 from fusee.server.statistics import ModelStatistics
 from fusee.server.types import ANSWERED, Done, InferRequest, InferResponse, Tensor, TensorSpec, Ticket
@@ -61,6 +63,7 @@ class EngineServable:
         self._post = post
         batcher: Batcher[Submission] = Batcher(options, self.latencies, len(instances))
         self._pool = Pool(contract.name, instances, batcher, self.latencies, self._execute, self._refuse)
+        self._profiles = Profiles(contract, latencies, self._pool)
         self._outputs = [(spec.name, spec.datatype) for spec in contract.outputs]
         self._all = tuple(range(len(contract.outputs)))
         self._here_ns = 0  # when the last run on the loop's thread ended
@@ -86,6 +89,11 @@ class EngineServable:
     def explain(self) -> list[Explanation]:
         """How long the last requests waited, and why; the newest last."""
         return self._explanations.latest()
+
+    def step_times(self) -> Sequence[StepTime]:
+        """The engine's steps with their usual times, for a batch like the last one that ran. May be called on any
+        thread but the loop's; runs the engine a few times when it has not seen such a batch."""
+        return self._profiles.latest()
 
     def submit(self, request: InferRequest, done: Done) -> Ticket:
         """Run a request at once where that is quickest, else queue it."""
@@ -145,6 +153,7 @@ class EngineServable:
             self._fail(request, done, answer)
             return
         infer_done_ns = timing.infer_done_ns
+        self._profiles.ran = admitted.signature, admitted.items
         self.statistics.executed(admitted.items, 0, infer_done_ns - started_ns, finished_ns - infer_done_ns)
         self._succeed(request, done, admitted.items, answer)
 
@@ -229,6 +238,7 @@ class EngineServable:
         if ran is not None:
             input_ns, infer_ns = ran.input_done_ns - ran.started_ns, ran.infer_done_ns - ran.input_done_ns
             self.statistics.executed(run.items, input_ns, infer_ns, ran.finished_ns - ran.infer_done_ns)
+            self._profiles.ran = run.submissions[0].admitted.signature, run.items
         self._explanations.add(run)
         for submission in run.submissions:
             answer = submission.answer

@@ -175,7 +175,8 @@ async def run_front_end(front_end: FrontEnd) -> None:
 def house(settings: Settings, plane: DataPlane, counts: DoorCounts) -> House:
     """What the doors of a process need. Raises RequestError for a keys file that cannot be read."""
     access = Access(read_keys(settings.keys_file) if settings.keys_file else ())
-    return House(plane, access, settings.limits, counts, settings.access_log)
+    is_local = access.is_open and not settings.allow_anonymous
+    return House(plane, access, settings.limits, counts, settings.access_log, is_local)
 
 
 def server_of(settings: Settings) -> Server:

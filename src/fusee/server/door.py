@@ -70,3 +70,4 @@ class House:
     limits: Limits
     counts: DoorCounts = field(default_factory=DoorCounts)
     has_access_log: bool = False
+    is_local: bool = False  # for this machine's callers, who need no key: pages of browsers are none of them

@@ -91,14 +91,14 @@ class ModelStatistics:
         queue_ns = timing.started_ns - timing.queued_ns
         self.success.add(timing.finished_ns - timing.received_ns)
         self.queue.add(queue_ns)
-        self.compute_input.add(timing.input_done_ns - timing.started_ns)
+        self.compute_input.add(timing.input_done_ns - timing.started_ns + timing.decode_ns)
         self.compute_infer.add(timing.infer_done_ns - timing.input_done_ns)
         self.compute_output.add(timing.finished_ns - timing.infer_done_ns)
         self.inference_count += batch_size
         self.last_inference_ms = int(time() * 1e3)
         self.request_s.add((timing.finished_ns - timing.received_ns) * 1e-9)
         self.queue_s.add(queue_ns * 1e-9)
-        self.compute_s.add((timing.finished_ns - timing.started_ns) * 1e-9)
+        self.compute_s.add((timing.finished_ns - timing.started_ns + timing.decode_ns) * 1e-9)
 
     def failed(self, failure: str, request_ns: int, reason: Reason | None = None) -> None:
         """A request was not answered; ``failure`` is one of FAILURES."""

@@ -60,6 +60,7 @@ class Timing:
     input_done_ns: int = 0  # its batch was assembled
     infer_done_ns: int = 0
     finished_ns: int = 0  # its outputs are ready
+    decode_ns: int = 0  # no point of time: how long its pictures were decoded, just before it was queued
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from fusee.server.http.openapi import openapi_page
 from fusee.server.http.operations import NOT_READY, answer_of, arguments_of, is_probe
 from fusee.server.http.raw import raw_request
 from fusee.server.http.routes import Router
+from fusee.server.http.sites import check_site
 from fusee.server.observe.logs import log_access
 from fusee.server.operations import INFER
 from fusee.server.types import InferResponse, Ticket
@@ -39,6 +40,7 @@ class Core:
         self._limits = house.limits
         self.counts = house.counts
         self._has_access_log = house.has_access_log
+        self._is_local = house.is_local
         self._router = Router((*pages, openapi_page()))
         self._tasks: set[asyncio.Task[Response]] = set()
         self._held_bytes = 0
@@ -60,6 +62,8 @@ class Core:
 
     def prepare(self, method: str, target: str, headers: Mapping[str, str]) -> Call:
         """What a head asks for. Raises Refusal."""
+        if self._is_local:
+            check_site(headers)
         return Call(self._router.find(method, target.partition("?")[0]), headers, self._limits)
 
     def admit(self, call: Call) -> Caller:

@@ -23,6 +23,11 @@ class Queued(Protocol):
     @property
     def queue_length(self) -> int: ...
 
+
+@runtime_checkable
+class Explaining(Protocol):
+    """What a servable that puts requests together tells besides."""
+
     def explain(self) -> Sequence[Explanation]: ...
 
 

@@ -99,7 +99,7 @@ def wall_clock_offset_ns() -> int:
 def spans_of(finished: Iterable[Finished], offset_ns: int, steps: StepsOf | None = None) -> Iterator[Span]:
     """The spans of traced requests. Those that were computed together, which the same times tell, share a batch span
     that links to each of them, as they link to it."""
-    for _, members in groupby(sorted(finished, key=_batch_key), key=_batch_key):
+    for _, members in groupby(sorted(finished, key=batch_key), key=batch_key):
         requests = list(members)
         batch = new_context() if requests[0].timing.started_ns else None
         for request in requests:
@@ -108,7 +108,8 @@ def spans_of(finished: Iterable[Finished], offset_ns: int, steps: StepsOf | None
             yield _batch_span(requests, offset_ns, batch)
 
 
-def _batch_key(request: Finished) -> tuple[str, str, int, int]:
+def batch_key(request: Finished) -> tuple[str, str, int, int]:
+    """The same for requests that were computed together."""
     timing = request.timing
     own = 0 if timing.started_ns else id(request)
     return request.model, request.version, timing.started_ns, own
@@ -142,6 +143,10 @@ def _request_spans(request: Finished, offset_ns: int, batch: Context | None, ste
         is_request=True,
         error=request.error,
     )
+    if timing.decode_ns:
+        begin_ns = timing.queued_ns - timing.decode_ns + offset_ns
+        context = new_context(request.context.trace_id)
+        yield Span("decode", context, request.context, begin_ns, timing.queued_ns + offset_ns, {})
     for name, start, end in STAGES:
         start_ns, end_ns = getattr(timing, start), getattr(timing, end)
         if not start_ns:

@@ -15,7 +15,7 @@ from time import monotonic
 
 from fusee.server.door import Content, Page
 from fusee.server.observe.machine import memory, process_use
-from fusee.server.observe.sources import Queued, Sources, queue_length
+from fusee.server.observe.sources import Explaining, Sources, queue_length
 from fusee.server.operations import Scope
 from fusee.server.plane import Servable
 from fusee.server.statistics import Histogram, ModelStatistics
@@ -130,7 +130,7 @@ def _batches(sizes: Histogram) -> dict[str, int]:
 
 
 def _waits(servable: Servable) -> Json:
-    if not isinstance(servable, Queued):
+    if not isinstance(servable, Explaining):
         return {"reasons": {}, "latest": []}
     explanations = servable.explain()
     latest = [explanation._asdict() for explanation in reversed(explanations[-LATEST:])]

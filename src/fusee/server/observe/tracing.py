@@ -25,6 +25,7 @@ from fusee.server.observe.spans import (
     Finished,
     Span,
     StepsOf,
+    batch_key,
     new_context,
     remote,
     spans_of,
@@ -36,6 +37,8 @@ from fusee.server.types import Done, InferRequest, InferResponse
 
 LONGEST_BACKLOG = 10_000  # traced requests whose spans are not written yet; more are dropped
 INTERVAL_S = 1.0
+SETTLING_NS = 100_000_000
+"""The requests of a batch are answered within this time of each other, one after the other."""
 _log = logging.getLogger(__name__)
 
 
@@ -108,9 +111,12 @@ class Tracer:
         """The latest traced request of each duration bucket, by model and version."""
         return self._exemplars
 
-    def flush(self) -> None:
-        """Write what was collected. Called on the tracer's thread; at other times by tests."""
+    def flush(self, is_last: bool = True) -> None:
+        """Write what was collected: with ``is_last`` all of it, else without a batch that more of may be about to come.
+        Called on the tracer's thread; at other times by tests."""
         finished = [self._finished.popleft() for _ in range(len(self._finished))]
+        if not is_last:
+            self._put_back(finished)
         dropped, self._dropped = self._dropped, 0
         if dropped:
             _log.warning("dropped the traces of %d requests: they came faster than they could be written", dropped)
@@ -121,6 +127,14 @@ class Tracer:
             self._writer.write(spans, self.settings.of("").log_frequency)
         except OSError as err:
             _log.error("traces of %d requests could not be written: %s", len(finished), err)
+
+    def _put_back(self, finished: list[Finished]) -> None:
+        """The requests at the end that ran together, when the last was answered just now."""
+        if not finished or monotonic_ns() - finished[-1].ended_ns > SETTLING_NS:
+            return
+        batch = batch_key(finished[-1])
+        while finished and batch_key(finished[-1]) == batch:
+            self._finished.appendleft(finished.pop())
 
     def close(self) -> None:
         """Write the rest and give the thread back. Again is harmless."""
@@ -187,7 +201,7 @@ class Tracer:
 
     def _write_until_stopped(self) -> None:
         while not self._stopping.wait(INTERVAL_S):
-            self.flush()
+            self.flush(is_last=False)
 
 
 def _writer(otlp_endpoint: str, trace_file: Path | None) -> SpanWriter | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -42,14 +43,15 @@ def serve_python(context: LoadContext) -> Servable:
         )
     assert context.file is not None
     where = f"{context.name}/{context.version}/{context.file.name}"
-    return serve_pipeline(read_pipeline(context.file, where), context)
-
-
-def serve_pipeline(pipeline: Pipeline, context: LoadContext) -> Servable:
-    """A pipeline under its configuration, which may leave out what the annotations say. Raises ServingError."""
-    config = context.config
-    complete_pipeline(config, pipeline)
-    return PythonModel(pipeline, config, context.version, context.lookup, context.post, context.labels)
+    module = _run(context.file, where)
+    try:
+        pipeline = _pipeline_of(module, where)
+        complete_pipeline(context.config, pipeline)
+    except ServingError:
+        _forget(module)
+        raise
+    closed = partial(_forget, module)
+    return PythonModel(pipeline, context.config, context.version, context.lookup, context.post, context.labels, closed)
 
 
 class _Source(SourceFileLoader):
@@ -59,9 +61,8 @@ class _Source(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def read_pipeline(path: Path, where: str) -> Pipeline:
-    """Run a pipeline file. Raises ServingError; the traceback of a file that fails goes to the log."""
-    module = _run(path, where)
+def _pipeline_of(module: ModuleType, where: str) -> Pipeline:
+    """What a pipeline file declares. Raises ServingError."""
     try:
         pipeline = getattr(module, "pipeline", None)
         if isinstance(pipeline, Pipeline):
@@ -79,6 +80,7 @@ def read_pipeline(path: Path, where: str) -> Pipeline:
 
 
 def _run(path: Path, where: str) -> ModuleType:
+    """Run a pipeline file. Raises ServingError; the traceback of a file that fails goes to the log."""
     name = f"fusee_pipelines.{where.replace('.', '_').replace('/', '.')}"
     spec = ModuleSpec(name, _Source(name, str(path)), origin=str(path))
     spec.has_location = True
@@ -88,10 +90,16 @@ def _run(path: Path, where: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as err:  # the author's code may raise anything
-        del sys.modules[name]
+        _forget(module)
         log.exception("%s cannot be run", where)
         raise invalid(f"{where}: {type(err).__name__}: {err}") from err
     return module
+
+
+def _forget(module: ModuleType) -> None:
+    """Take a module out of the interpreter's, unless another load of the file has taken its place."""
+    if sys.modules.get(module.__name__) is module:
+        del sys.modules[module.__name__]
 
 
 def complete_pipeline(config: ModelConfig, pipeline: Pipeline) -> None:

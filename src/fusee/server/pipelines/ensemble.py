@@ -45,6 +45,11 @@ class Ensemble:
         most = config.ensemble_scheduling.max_inflight_requests
         self.gates = {step.number: _Gate(most) for step in plan.steps}
 
+    @property
+    def queue_length(self) -> int:
+        """Requests that wait for their turn in a step."""
+        return sum(gate.waiting for gate in self.gates.values())
+
     def submit(self, request: InferRequest, done: Done) -> Ticket:
         """Start the steps that can start; what is wrong with the request goes to ``done``."""
         try:
@@ -71,6 +76,10 @@ class _Gate:
         self._inside = 0
         self._is_letting_in = False
         self._waiting: deque[tuple[_Run, Step]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def enter(self, run: _Run, step: Step) -> bool:
         """Whether it may start now; else its run is told when it may."""

@@ -108,7 +108,7 @@ def _model(where: str, config: ModelConfig, step: Step, lookup: Lookup) -> Serva
     except ServingError as err:
         raise ServingError(err.reason, f"{place}: {err.message}") from err
     if model.config.model_transaction_policy.decoupled:
-        raise invalid(f"{place}: the model is decoupled; a step is to give one response, so call it from a pipeline")
+        raise invalid(f"{place}: the model is decoupled: it gives as many responses as it likes, and a step gives one")
     most, own = model.config.max_batch_size, config.max_batch_size
     if most and own > most:
         raise invalid(f"{place}: the ensemble's max_batch_size is {own}, but the model's is {most}")

@@ -15,13 +15,13 @@ from fusee.base.types import Array
 from fusee.images import ImageSteps, ImageTooLarge, open_encoded, read_into
 from fusee.runtime.profile import StepTime
 from fusee.server.errors import Reason, ServingError, invalid
-from fusee.server.observe.sources import Queued, Stepped, queue_length
+from fusee.server.observe.sources import Explaining, Stepped, queue_length
 from fusee.server.pipelines.account import CANCELLED, Account, deadline_error
 from fusee.server.pipelines.image_config import image_input
 from fusee.server.plane import Post, Servable
 from fusee.server.scheduling.explain import Explanation
 from fusee.server.settings import Limits
-from fusee.server.types import ANSWERED, Done, InferRequest, InferResponse, Tensor, Ticket
+from fusee.server.types import ANSWERED, Done, InferRequest, Tensor, Ticket
 
 MOST_IMAGES = 256  # of one request to a model without batching
 MOST_WAITING = 1024  # of one model, all requests together
@@ -91,7 +91,7 @@ class _ImageServable:
 
     def explain(self) -> Sequence[Explanation]:
         """Why the model's last requests waited, if it says."""
-        return self.inner.explain() if isinstance(self.inner, Queued) else ()
+        return self.inner.explain() if isinstance(self.inner, Explaining) else ()
 
     def step_times(self) -> Sequence[StepTime]:
         """The model's, if it is an engine."""
@@ -201,24 +201,14 @@ class _Decoding:
             self._finish(self._error)
             return
         servable.account.end()  # what follows is in the model's own books
-        decode_ns = monotonic_ns() - self._started_ns
+        self._request.timing.decode_ns = monotonic_ns() - self._started_ns
         inputs = tuple(self._tensor() if t.name == self._name else t for t in self._request.inputs)
         self._is_over = True
-        self._ticket = servable.inner.submit(replace(self._request, inputs=inputs), self._counting(decode_ns))
+        self._ticket = servable.inner.submit(replace(self._request, inputs=inputs), self._done)
 
     def _tensor(self) -> Tensor:
         datatype = next(i.datatype for i in self._servable.inputs if i.name == self._name)
         return Tensor(self._name, datatype, self._batch.shape, self._batch)
-
-    def _counting(self, decode_ns: int) -> Done:
-        """The caller's ``done``, with the decoding added to the time that inputs took."""
-
-        def done(answer: InferResponse | ServingError) -> None:
-            if isinstance(answer, InferResponse) and answer.final:
-                self._servable.statistics.compute_input.ns += decode_ns
-            self._done(answer)
-
-        return done
 
     def _finish(self, error: ServingError) -> None:
         self._is_over = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Semaphore
@@ -41,6 +41,7 @@ class PythonModel:
         lookup: Lookup,
         post: Post,
         labels: Mapping[str, tuple[str, ...]],
+        closed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = config.name
         self.version = version
@@ -50,6 +51,7 @@ class PythonModel:
         self.labels = labels
         self.statistics = ModelStatistics()
         self.pipeline = pipeline
+        self._closed = closed
         self._contract = Contract(self.name, self.inputs, self.outputs, config.max_batch_size)
         self.lookup = lookup
         self.post = post
@@ -57,6 +59,11 @@ class PythonModel:
         self.account = Account(self.statistics)
         self.executor = ThreadPoolExecutor(self.threads, thread_name_prefix=f"{self.name}-{version}")
         self.queue_size = config.dynamic_batching.default_queue_policy.max_queue_size or QUEUE_SIZE
+
+    @property
+    def queue_length(self) -> int:
+        """Requests that wait for a thread."""
+        return max(0, self.account.under_way - self.threads)
 
     def submit(self, request: InferRequest, done: Done) -> Ticket:
         """Queue a request for a thread; what is wrong with it goes to ``done``."""
@@ -78,7 +85,7 @@ class PythonModel:
         if self.name in request.callers:
             chain = " -> ".join((*request.callers, self.name))
             raise ServingError(Reason.INVALID, f"model {self.name!r} was called by itself: {chain}")
-        waiting = self.account.under_way - self.threads
+        waiting = self.queue_length
         if waiting >= self.queue_size:
             raise ServingError(
                 Reason.OVERLOADED, f"model {self.name!r}: {waiting} requests wait, at most {self.queue_size} may", 1.0
@@ -88,6 +95,7 @@ class PythonModel:
         """Once every request is answered."""
         await self.account.drained()
         self.executor.shutdown(wait=False)
+        self._closed()
 
 
 def batched(specs: tuple[TensorSpec, ...], config: ModelConfig) -> tuple[TensorSpec, ...]:

@@ -154,7 +154,9 @@ class EngineServable:
             return
         infer_done_ns = timing.infer_done_ns
         self._profiles.ran = admitted.signature, admitted.items
-        self.statistics.executed(admitted.items, 0, infer_done_ns - started_ns, finished_ns - infer_done_ns)
+        self.statistics.executed(
+            admitted.items, timing.decode_ns, infer_done_ns - started_ns, finished_ns - infer_done_ns
+        )
         self._succeed(request, done, admitted.items, answer)
 
     # On an instance's thread
@@ -236,7 +238,9 @@ class EngineServable:
     def _answer(self, run: Run) -> None:
         ran = next((s.request.timing for s in run.submissions if isinstance(s.answer, InferResponse)), None)
         if ran is not None:
-            input_ns, infer_ns = ran.input_done_ns - ran.started_ns, ran.infer_done_ns - ran.input_done_ns
+            decode_ns = max(s.request.timing.decode_ns for s in run.submissions)  # done side by side
+            input_ns = ran.input_done_ns - ran.started_ns + decode_ns
+            infer_ns = ran.infer_done_ns - ran.input_done_ns
             self.statistics.executed(run.items, input_ns, infer_ns, ran.finished_ns - ran.infer_done_ns)
             self._profiles.ran = run.submissions[0].admitted.signature, run.items
         self._explanations.add(run)

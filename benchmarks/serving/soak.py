@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -327,7 +327,7 @@ def main() -> None:
         "latency_ms": latencies,
         "growth": grown,
         "faults": faults,
-        **{name: value for name, value in asdict(found).items() if name != "latencies_s"},
+        **{name: value for name, value in vars(found).items() if name != "latencies_s"},
     }
     text = json.dumps(document, indent=1) + "\n"
     (RESULTS / f"{today}-serving-soak.json").write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from time import monotonic
 
 from fusee.server.errors import Reason, ServingError
 from fusee.server.plane import Post, Servable
@@ -18,6 +19,8 @@ from fusee.server.settings import ModelControl, Settings
 from fusee.server.types import Json
 
 EVERYTHING = "*"  # among the models to load at start
+LOOK_AGAIN_S = 1.0
+Found = Mapping[str, Source | Refusal]
 
 
 class Repository:
@@ -37,6 +40,9 @@ class Repository:
         self._overrides = Overrides(settings)
         self._polling: asyncio.Task[None] | None = None
         self._is_started = False
+        self._found: Found = {}  # as the folders were when they were read last
+        self._found_s = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load what the settings select. A model that cannot be loaded says so in the index."""
@@ -44,7 +50,8 @@ class Repository:
         poller = Poller(self._lifecycle, settings)
         if settings.model_control is ModelControl.POLL:
             await poller.begin()
-        found = await self._lifecycle.read(find_models, settings.repository)
+        await self._look()
+        found = self._found
         is_selective = settings.model_control is ModelControl.EXPLICIT and EVERYTHING not in settings.load_models
         names = settings.load_models if is_selective else tuple(found)
         refusals = {n: entry.reason for n in names if isinstance(entry := found.get(n), Refusal)}
@@ -66,8 +73,9 @@ class Repository:
 
     async def close(self) -> None:
         """Answer what was accepted, then give everything back."""
-        if self._polling is not None:
-            self._polling.cancel()
+        for task in (self._polling, self._looking):
+            if task is not None:
+                task.cancel()
         await self._lifecycle.close()
         self._overrides.close()
 
@@ -76,15 +84,38 @@ class Repository:
         try:
             return self._table[name, version]
         except KeyError:
+            if not self._is_started and name not in self._models:
+                raise self._starting(name) from None
             return self._lifecycle.find(name, version)
 
+    def _starting(self, name: str) -> ServingError:
+        """Why a name is not known before the first models are."""
+        return ServingError(Reason.UNAVAILABLE, f"model '{name[:200]}': the server is starting; try again", 1.0)
+
     def index(self, ready_only: bool) -> list[Json]:
-        """Every model: loaded, being loaded, refused with the reason, or just there."""
+        """Every model: loaded, being loaded, refused with the reason, or just there. Reads the folders."""
+        return self._index(ready_only, {} if ready_only else find_models(self._settings.repository))
+
+    def listing(self) -> list[Json]:
+        """The whole index for pages that are drawn often: what is just there is as it was when one was drawn last, or a
+        second before that."""
+        is_due = self._is_started and monotonic() - self._found_s >= LOOK_AGAIN_S
+        if is_due and self._looking is None and not self._lifecycle.is_closed:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        return self._index(False, self._found)
+
+    async def _look(self) -> None:
+        """Read the folders, off the loop's thread."""
+        try:
+            self._found = await self._lifecycle.read(find_models, self._settings.repository)
+        finally:
+            self._found_s, self._looking = monotonic(), None
+
+    def _index(self, ready_only: bool, found: Found) -> list[Json]:
         loaded = {m.name: m.documents(ready_only) for m in self._models.values()}
         entries = {name: documents for name, documents in loaded.items() if documents}
-        if not ready_only:
-            for name, found in find_models(self._settings.repository).items():
-                entries.setdefault(name, [_not_loaded(found)])
+        for name, model in found.items():
+            entries.setdefault(name, [_not_loaded(model)])
         return [document for name in sorted(entries) for document in entries[name]]
 
     def is_ready(self) -> bool:

@@ -59,7 +59,7 @@ class Access:
     """Checks callers. With no keys, everybody may do everything."""
 
     def __init__(self, keys: tuple[Key, ...] = (), clock: Callable[[], float] = monotonic) -> None:
-        self._callers = [Caller(k, tokens=k.requests_per_s or 0.0, filled_s=clock()) for k in keys]
+        self._callers = [Caller(k, tokens=max(k.requests_per_s or 0.0, 1.0), filled_s=clock()) for k in keys]
         self._anyone = Caller(None)
         self._clock = clock
 

@@ -71,6 +71,13 @@ def test_any_bytes(message: bytes) -> None:
     check(message)
 
 
+def test_an_id_that_another_one_hides() -> None:
+    """Found by fuzzing: protobuf refuses an id that is no UTF-8, also when it is given again."""
+    message = b"\x1a\x02\xfaP" + b"\x1a\x01a"
+    assert scan(message) is None
+    check(message)
+
+
 def test_raw_contents_are_views_of_the_message() -> None:
     message = ModelInferRequest(model_name="m", raw_input_contents=[b"a" * 1000]).SerializeToString()
     scanned = scan(message)

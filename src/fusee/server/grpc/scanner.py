@@ -54,6 +54,8 @@ def scan(message: Buffer) -> Scanned | None:
             kept_from = stop
             if tag == _RAW_TAG:
                 raw.append(view[after:stop])
+            elif request_id:  # the last one counts, but protobuf looks at all
+                return None
             else:
                 request_id = bytes(view[after:stop])
         at = stop

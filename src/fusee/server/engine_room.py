@@ -49,7 +49,7 @@ class EngineRoom:
         self.plane = LocalPlane(self._models, SharedMemory(settings.shared_memory_prefix), self._tracer, self._logs)
         sources = Sources(
             self._models.servables,
-            lambda: self._models.index(False),
+            self._models.listing,
             self._models.comparison,
             processes,
             self._tracer.exemplars,
@@ -67,7 +67,7 @@ class EngineRoom:
         await self._models.start()
         gc.collect()
         gc.freeze()  # what is loaded stays: collections in the middle of requests need not look at it
-        index = self._models.index(False)
+        index = self._models.listing()
         return [f"{m['name']}: {m['reason']}" for m in index if m.get("state") == "UNAVAILABLE" and m.get("reason")]
 
     async def close(self) -> None:

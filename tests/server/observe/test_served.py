@@ -7,6 +7,7 @@ import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,15 @@ def test_metrics_tell_of_every_request(ports: Ports):
     )  # fmt: skip
     assert (found["fusee_door_requests_total", "0", "grpc"], found["fusee_door_requests_total", "5", "grpc"]) == (2, 1)
     assert found["fusee_pending_requests", "digits", "1"] == 0
+
+
+def test_the_time_of_a_load_is_told(repository: Path):
+    """Of the whole load, which is part of the time that the server takes to start."""
+    started_s = monotonic()
+    with serving(Settings((repository,), http_port=0, grpc_port=None, metrics_port=0)) as own:
+        start_s = monotonic() - started_s
+        found = samples(own)
+    assert 0.001 < found["nv_model_load_duration_secs", "digits", "1"] < start_s
 
 
 def test_looking_is_not_counted_as_asking(ports: Ports):

@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from fusee.base.errors import RequestError
 from fusee.runtime.profile import StepTime
 from fusee.server.errors import Reason, ServingError
+from fusee.server.observe.chrome import ChromeFile
 from fusee.server.observe.otlp import Otlp, open_otlp
 from fusee.server.observe.spans import Span, remote, wall_clock_offset_ns
 from fusee.server.observe.tracing import LONGEST_BACKLOG, Tracer
@@ -240,6 +241,36 @@ def test_chrome_files_of_so_many_traces(tmp_path: Path, passing: Callable[..., T
     tracer.close()
     counts = {p.name: sum(e["name"] == "infer" for e in json.loads(p.read_text())) for p in sorted(tmp_path.iterdir())}
     assert counts == {"trace.json": 2, "trace.json.1": 2, "trace.json.2": 1}
+
+
+def test_chrome_files_are_bounded(passing: Callable[..., Timing], tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Of many traces the latest are kept, in files that are whole."""
+    tracer = Tracer(writer=ChromeFile(tmp_path / "trace.json", most_file_bytes=2000, most_bytes=10_000))
+    tracer.settings.update("", {"trace_rate": "1"})
+    for number in range(100):
+        tracer.finished(asked(passing(1000, queue_us=100 + number), request_id=str(number)), ANSWER)
+    tracer.close()
+    files = sorted(tmp_path.iterdir(), key=lambda p: int(p.suffix[1:]))
+    assert sum(p.stat().st_size for p in files) <= 12_000, "but for the trace that is written when it is noticed"
+    events = [e for p in files for e in json.loads(p.read_text())]
+    kept = [int(e["args"]["request_id"]) for e in events if e["name"] == "infer"]
+    assert kept == list(range(kept[0], 100))
+    assert "the oldest are removed" in caplog.text
+
+
+def test_a_batch_waits_for_its_last_request(kept: Kept, passing: Callable[..., Timing]):
+    """A batch that is being answered when spans are written is written the next time, in one piece."""
+    tracer = Tracer(writer=kept)
+    tracer.settings.update("", {"trace_rate": "1"})
+    tracer._start = lambda: None  # pyright: ignore  # nothing is written but here
+    alone, *together = asked(passing(1000, queue_us=700)), *(asked(passing(1000)) for _ in range(2))
+    tracer.finished(alone, ANSWER)
+    tracer.finished(together[0], ANSWER)
+    tracer.flush(is_last=False)
+    assert len(kept.named("batch")) == 1
+    tracer.finished(together[1], ANSWER)
+    tracer.close()
+    assert [len(b.links) for b in kept.named("batch")] == [1, 2]
 
 
 def test_an_empty_chrome_file_is_json(tmp_path: Path):

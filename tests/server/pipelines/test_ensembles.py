@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fusee.server.errors import Reason, ServingError
+from fusee.server.observe.sources import queue_length
 from fusee.server.pipelines.ensemble import Ensemble
 from fusee.server.pipelines.ensemble_plan import plan_ensemble
 from fusee.server.repository.config import parse_config
@@ -146,6 +147,7 @@ def test_in_flight_requests_of_a_step_are_bounded():
     answers = [Answers() for _ in range(3)]
     tickets = [served.submit(request("flow", X), a) for a in answers]
     assert len(models["left"].held) == 1
+    assert queue_length(served) == 2
     tickets[1].cancel()
     models["left"].held[0].answer()
     assert answers[0].outputs == {"out": [114, 116]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -444,6 +445,15 @@ def test_a_changed_file_is_read_anew(tmp_path: Path):
         asyncio.run(served.close())
 
 
+def test_a_module_goes_with_its_model(tmp_path: Path):
+    """And not with the one that was there before it, which is closed after it was loaded."""
+    before, after = (serve_python(context(tmp_path, FILE)) for _ in range(2))
+    asyncio.run(before.close())
+    assert "fusee_pipelines.py.3.pipeline_py" in sys.modules
+    asyncio.run(after.close())
+    assert not [name for name in sys.modules if name.startswith("fusee_pipelines.py.")]
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [
@@ -460,6 +470,7 @@ def test_files_that_are_no_pipeline(tmp_path: Path, file: str, message: str):
         serve_python(context(tmp_path, file))
     assert caught.value.reason is Reason.INVALID
     assert message in caught.value.message
+    assert not [name for name in sys.modules if name.startswith("fusee_pipelines.py.")]
 
 
 def test_no_file_is_run_where_python_models_are_not_allowed(tmp_path: Path):

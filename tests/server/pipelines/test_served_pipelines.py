@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def asked(client: Any) -> Any:
 def test_each_answer_is_a_response(tmp_path: Path):
     (tmp_path / "countdown/1").mkdir(parents=True)
     (tmp_path / "countdown/1/pipeline.py").write_text(COUNTDOWN)
-    settings = Settings((tmp_path,), http_port=0, grpc_port=0, metrics_port=None, allow_python_models=True)
+    settings = Settings((tmp_path,), http_port=0, grpc_port=0, metrics_port=0, allow_python_models=True)
     answers: Queue[Any] = Queue()
     with serving(settings) as ports:
         with http.InferenceServerClient(f"127.0.0.1:{ports.http}") as client:
@@ -53,6 +54,9 @@ def test_each_answer_is_a_response(tmp_path: Path):
             client.async_stream_infer("countdown", [asked(grpc)], enable_empty_final_response=True)
             results = [answers.get(timeout=30) for _ in range(4)]
             client.stop_stream()
+        with urlopen(f"http://127.0.0.1:{ports.metrics}/metrics") as answer:
+            metrics = answer.read().decode()
+    assert 'nv_inference_first_response_histogram_ms_count{model="countdown",version="1"} 1' in metrics
     assert [r.as_numpy("output").tolist() for r in results[:3]] == [[3], [2], [1]]
     final = [r.get_response().parameters["triton_final_response"].bool_param for r in results]
     assert final == [False, False, False, True]

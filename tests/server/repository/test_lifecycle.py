@@ -7,11 +7,12 @@ import base64
 import json
 import threading
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from fusee.server.errors import Reason, ServingError
-from fusee.server.repository.repository import Repository
+from fusee.server.repository.repository import LOOK_AGAIN_S, Repository
 from fusee.server.settings import ModelControl
 from server.repository.fake_models import (
     PIPELINE,
@@ -245,6 +246,26 @@ def test_an_unknown_model_cannot_be_loaded(tmp_path: Path):
         with pytest.raises(ServingError, match="cannot be a model's name"):
             await models.load("../nope", {})
         assert models.index(False) == []
+
+    run(settings(tmp_path), Fakes(), body)
+
+
+def test_pages_list_the_folders_without_reading_them(tmp_path: Path):
+    """They are read beside the loop, and shown to the next page."""
+    write(tmp_path, "a", {"1": "1"})
+
+    async def body(models: Repository) -> None:
+        write(tmp_path, "late", {"1": "1"})
+        models._found_s = monotonic()  # pyright: ignore
+        assert [m["name"] for m in models.listing()] == ["a"]
+        assert models._looking is None, "it was read just now"  # pyright: ignore
+        models._found_s -= LOOK_AGAIN_S  # pyright: ignore
+        assert [m["name"] for m in models.listing()] == ["a"]
+        looking = models._looking  # pyright: ignore
+        assert looking is not None
+        await looking
+        assert models.listing() == models.index(False)
+        assert [m["name"] for m in models.listing()] == ["a", "late"]
 
     run(settings(tmp_path), Fakes(), body)
 

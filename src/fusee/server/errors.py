@@ -30,12 +30,13 @@ class Reason(Enum):
 
 
 class ServingError(FuseeError):
-    """A request was refused or failed. The message is cut to MOST_CHARACTERS, and UTF-8 has bytes for it."""
+    """A request was refused or failed. The message is cut to MOST_CHARACTERS, and is text to show."""
 
     def __init__(self, reason: Reason, message: str, retry_after_s: float | None = None) -> None:
         if len(message) > MOST_CHARACTERS:
             message = f"{message[: MOST_CHARACTERS - _LAST_CHARACTERS]} ... {message[-_LAST_CHARACTERS:]}"
-        message = message.encode(errors="replace").decode()
+        if not message.isprintable():
+            message = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message)
         super().__init__(message)
         self.reason = reason
         self.message = message

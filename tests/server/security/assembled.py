@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import onnx
 
+from fusee.build import build_artifact
+from fusee.engine import file
 from fusee.server.listening import Ports
 from fusee.server.proto.grpc_service_pb2 import ModelInferRequest
 from server.grpc.byte_client import ByteClient
@@ -32,25 +35,26 @@ Values = Annotated[Array, tensor("FP32", -1)]
 def run(call: Call, values: Values) -> Values:
     return values
 """
-PICTURE = """
-from typing import Annotated
-
-from fusee.server.pipelines import Array, Call, tensor
-
-
-def run(call: Call, pixels: Annotated[Array, tensor("FP32", 3, 8, 6)]) -> Annotated[Array, tensor("FP32", 3, 8, 6)]:
-    return pixels
-"""
 PICTURE_CONFIG = 'parameters { key: "image_input" value { string_value: "pixels" } }'
 
 
 def write_repository(folder: Path) -> Path:
-    """Two Python pipelines: nothing is to be built."""
-    for name, source in (("echo", ECHO), ("picture", PICTURE)):
+    """A Python pipeline, and an engine that takes pictures."""
+    for name in ("echo", "picture"):
         (folder / name / "1").mkdir(parents=True)
-        (folder / name / "1" / "pipeline.py").write_text(source)
+    (folder / "echo" / "1" / "pipeline.py").write_text(ECHO)
     (folder / "picture" / "config.pbtxt").write_text(PICTURE_CONFIG)
+    file.save(build_artifact(picture_model()).artifact, folder / "picture" / "1" / "model.fusee")
     return folder
+
+
+def picture_model() -> onnx.ModelProto:
+    """Pictures of 8x6 pixels, and their opposites."""
+    given, answer = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3, 8, 6]) for name in ("pixels", "gone")
+    )
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["pixels"], ["gone"])], "picture", [given], [answer])
+    return onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 18)])
 
 
 def write_keys(path: Path, keys: Mapping[str, Mapping[str, Any]]) -> Path:

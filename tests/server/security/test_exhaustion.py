@@ -103,7 +103,7 @@ def test_sizes_and_times_fit_into_64_bits(value: Any) -> None:
 def test_an_error_quotes_no_more_than_a_little() -> None:
     error = ServingError(Reason.INVALID, "x" * 50_000_000)
     assert len(error.message) <= MOST_CHARACTERS + 5
-    assert ServingError(Reason.INVALID, "\ud800").message == "?"
+    assert ServingError(Reason.INVALID, "\ud800\x1b[2J\né").message == "\\ud800\\x1b[2J\né"
 
 
 @pytest.mark.parametrize("field", [b"\x3a\x00", b"\x2a\x00", b"\x1a\x00"])

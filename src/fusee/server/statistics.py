@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import time
@@ -121,6 +122,11 @@ class ModelStatistics:
     def forget(self) -> None:
         """Start from nothing again, but for what is under way: warming up does not count."""
         vars(self).update({**vars(ModelStatistics()), "pending": self.pending})
+
+    def go_on_from(self, before: ModelStatistics) -> None:
+        """Count on where another left off."""
+        own = {"pending": self.pending, "load_s": self.load_s}
+        vars(self).update({**deepcopy(vars(before)), **own})
 
     def document(self) -> Json:
         """The model's entry in the answer of the statistics call, without name and version."""

@@ -113,6 +113,28 @@ def test_warming_up_does_not_count(tmp_path: Path, engines: Path):
     run(tmp_path, body)
 
 
+def test_statistics_go_on_over_a_change_of_instances_and_no_other(tmp_path: Path, engines: Path):
+    """As in Triton 2.51, asked with its client."""
+    place(tmp_path, engines / "2.fusee")
+
+    async def counted(models: Repository, config: str) -> tuple[int, int]:
+        (tmp_path / "m" / "config.pbtxt").write_text(config)
+        await models.load("m", {})
+        statistics = models.find("m", "").statistics
+        assert statistics.pending == 0
+        assert statistics.load_s > 0
+        return statistics.inference_count, sum(statistics.request_s.counts)
+
+    async def body(models: Repository) -> None:
+        await multiplied(models, rows=2)
+        assert await counted(models, "instance_group { count: 2 }") == (2, 1)
+        await multiplied(models, rows=2)
+        assert models.find("m", "").statistics.inference_count == 4
+        assert await counted(models, "instance_group { count: 2 } max_batch_size: 8") == (0, 0)
+
+    run(tmp_path, body)
+
+
 def test_a_new_engine_takes_over_under_requests(tmp_path: Path, engines: Path):
     place(tmp_path, engines / "2.fusee")
 

@@ -234,7 +234,9 @@ class Lifecycle:
         for version, one in before.items():
             if version not in loaded:
                 self._retire(model, version, one, "unloaded")
-            elif loaded[version] is not one:
+            elif (after := loaded[version]) is not one:
+                if _differs_in_instances(one, after):
+                    after.servable.statistics.go_on_from(one.servable.statistics)
                 self._close_later(one.servable)
         _log.info("%s: serves version %s", model.name, ", ".join(sorted(loaded, key=int)))
 
@@ -319,6 +321,20 @@ async def _close_all(loaded: Iterable[Loaded]) -> None:
     """Close what will not be served after all."""
     for one in loaded:
         await one.servable.close()
+
+
+def _differs_in_instances(before: Loaded, after: Loaded) -> bool:
+    """Whether a version is the same but for the number of its instances: its statistics go on then, as in Triton."""
+    is_changed = before.servable.config.instance_group != after.servable.config.instance_group
+    old, new = (before.file, before.stamp, _but_instances(before)), (after.file, after.stamp, _but_instances(after))
+    return is_changed and old == new
+
+
+def _but_instances(loaded: Loaded) -> bytes:
+    config = ModelConfig()
+    config.CopyFrom(loaded.servable.config)
+    config.ClearField("instance_group")
+    return config.SerializeToString(deterministic=True)
 
 
 def _interface(model: Model) -> object:

@@ -17,12 +17,15 @@ def serve(engine: fusee.Engine) -> EngineServable:
     return serve_engine("adder", "1", engine, ModelConfig(name="adder", max_batch_size=8), post, threads=1)
 
 
-def ask(servable: EngineServable, items: int) -> asyncio.Future[object]:
+async def ask(servable: EngineServable, items: int) -> None:
+    """Have a request answered, and its instance free again."""
     array = np.ones((items, 4), np.float32)
     tensors = tuple(Tensor(name, "FP32", array.shape, array) for name in ("a", "b"))
     answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     servable.submit(InferRequest("adder", "", "", tensors), answered.set_result)
-    return answered
+    await answered
+    while not servable._pool.is_idle:  # pyright: ignore
+        await asyncio.sleep(0.001)
 
 
 def test_steps_are_of_the_batch_that_ran_last(adder: fusee.Engine):

@@ -29,8 +29,8 @@ from fusee.server.processes.ring import SLOT, CorruptError, Layout, Receiver
 from fusee.server.proto.grpc_service_pb2 import ModelInferRequest
 from fusee.server.settings import Limits
 from fusee.server.wire import element_count
-from server.grpc.byte_client import REQUEST, message
-from server.grpc.grpc_house import FakePlane
+from server.grpc.byte_client import REQUEST, ByteClient, message
+from server.grpc.grpc_house import FakePlane, running_door
 from server.grpc.test_frames_fuzz import FakeTransport
 
 CALL = Context(None, "", False)
@@ -210,3 +210,26 @@ def test_a_slot_at_the_end_of_the_ring_is_looked_at() -> None:
 def test_a_header_of_other_types_is_corrupt(header: bytes) -> None:
     with pytest.raises(CorruptError, match="does not parse"):
         decode_request(header, np.empty(0, np.uint8))
+
+
+def test_who_leaves_the_most_unread_is_hung_up_on() -> None:
+    request = ModelInferRequest(model_name="identity")
+    request.inputs.add(name="INPUT0", datatype="UINT8", shape=[1_000_000])
+    request.raw_input_contents.append(bytes(1_000_000))
+    content = message(request.SerializeToString())
+    with running_door(limits=Limits(request_bytes=2_500_000)) as door:
+        reader, hoarder = (ByteClient(door.connect()) for _ in range(2))
+        for client, stream_ids in ((reader, (1,)), (hoarder, (1, 3))):
+            for stream_id in stream_ids:
+                client.send(f.HEADERS, f.END_HEADERS, stream_id, client.block(path=INFER))
+                for at in range(0, len(content), 500_000):
+                    piece = content[at : at + 500_000]
+                    is_last = at + 500_000 >= len(content)
+                    client.send(f.DATA, f.END_STREAM if is_last else 0, stream_id, piece)
+        assert b"bytes of answers are not read" in hoarder.until(f.GOAWAY).payload
+        reader.send(f.WINDOW_UPDATE, 0, 0, f.U32.pack(2_000_000))
+        reader.send(f.WINDOW_UPDATE, 0, 1, f.U32.pack(2_000_000))
+        fields, body = reader.answer()
+        assert (fields["grpc-status"], len(body) > 1_000_000) == ("0", True)
+        reader.sock.close()
+        hoarder.sock.close()

@@ -147,6 +147,11 @@ class Connection(Protocol):
 
     # -- the door's calls
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of answers that wait for the peer to take them."""
+        return self._sender.waiting_bytes if self._sender.is_waiting else 0
+
     def drain(self) -> None:
         """Take no new requests once the peer knows; close when those under way are answered."""
         if self._is_closing or self._is_draining:

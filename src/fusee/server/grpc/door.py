@@ -76,10 +76,21 @@ class _GrpcDoor:
         self._connections.discard(connection)
         self._gone.set()
 
+    def _shed(self) -> None:
+        """Hang up on those who leave the most unread, until all answers that wait take no more than bodies may."""
+        unread = {c: size for c in self._connections if (size := c.unread_bytes)}
+        total_bytes = sum(unread.values())
+        for connection in sorted(unread, key=lambda c: unread[c], reverse=True):
+            if total_bytes <= self._limits.request_bytes:
+                return
+            total_bytes -= unread[connection]
+            connection.stop(f"{unread[connection]} bytes of answers are not read, and the server needs the memory")
+
     def _sweep(self) -> None:
         now_s = self._loop.time()
         for connection in list(self._connections):
             connection.sweep(now_s)
+        self._shed()
         limits = self._limits
         soonest_s = min(limits.header_timeout_s, limits.body_timeout_s, limits.idle_timeout_s)
         self._sweep_timer = self._loop.call_later(min(_SWEEP_S, soonest_s / 4), self._sweep)

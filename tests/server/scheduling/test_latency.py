@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusee.server.scheduling.latency import MAX_TABLES, LatencyTable, LatencyTables
+from fusee.server.scheduling.latency import BATCH_NS, MAX_TABLES, LatencyTable, LatencyTables
 
 
 def table_of(ns_by_size: dict[int, float]) -> LatencyTable:
@@ -50,16 +50,17 @@ def test_figures_follow_a_change_that_lasts():
 
 
 @pytest.mark.parametrize(
-    ("ns_by_size", "efficient"),
+    ("ms_by_size", "efficient"),
     [
         ({1: 10.0, 8: 20.0}, 8),  # batches pay
-        ({1: 10.0, 8: 80.0}, 8),  # flat: the largest is as good as any
+        ({1: 10.0, 8: 80.0}, 1),  # flat: a batch would only keep its first requests waiting for its last
+        ({1: 0.001, 8: 0.008}, 8),  # flat, but so short that handing batches over is what costs
         ({1: 10.0, 4: 20.0, 8: 80.0}, 4),  # the largest falls out of some cache
         ({1: 10.0, 8: 200.0}, 1),
     ],
 )
-def test_the_efficient_size(ns_by_size: dict[int, float], efficient: int):
-    assert table_of(ns_by_size).efficient_size(8) == efficient
+def test_the_efficient_size(ms_by_size: dict[int, float], efficient: int):
+    assert table_of({size: ms * 1e6 for size, ms in ms_by_size.items()}).efficient_size(8) == efficient
 
 
 def test_batches_gain_only_where_items_get_clearly_cheaper():
@@ -73,10 +74,9 @@ def test_the_efficient_size_is_within_the_limit_and_about_the_best(ns_by_size: d
     table = table_of(ns_by_size)
     efficient = table.efficient_size(limit)
     assert 1 <= efficient <= limit
-    assert table.per_item_ns(efficient) * 0.9 <= table.best_per_item_ns(limit) * (1 + 1e-9)
-    assert all(
-        table.per_item_ns(efficient) * 0.9 <= table.per_item_ns(n) * (1 + 1e-9) for n in ns_by_size if n <= limit
-    )
+    cost_ns = (table.estimate_ns(efficient) + BATCH_NS) / efficient
+    sizes = {n for n in ns_by_size if n <= limit} | {limit}
+    assert all(cost_ns * 0.9 <= (table.estimate_ns(n) + BATCH_NS) / n * (1 + 1e-9) for n in sizes)
 
 
 def test_tables_used_long_ago_are_forgotten():

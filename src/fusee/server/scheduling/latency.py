@@ -10,6 +10,8 @@ FOLLOWS = 1 / 16
 """The share of a figure by which one observation can move it: an outlier counts for no more than any other."""
 GAIN = 0.9
 """A size is better than another when it takes less than this share of the other's time per item."""
+BATCH_NS = 30_000
+"""What a batch costs besides its run: to hand it to another thread, and its answers back."""
 DOUBT = 1 / 64
 MAX_TABLES = 64
 
@@ -74,9 +76,15 @@ class LatencyTable:
         return min(self.per_item_ns(size) for size in self._upto(limit))
 
     def efficient_size(self, limit: int) -> int:
-        """The largest size up to ``limit`` that is about as good per item as the best one."""
-        allowed_ns = self.best_per_item_ns(limit) / GAIN
-        return max(size for size in self._upto(limit) if self.per_item_ns(size) <= allowed_ns)
+        """The smallest size up to ``limit`` that is about as good per item as the best one.
+
+        A larger one would only keep its first requests waiting for its last. ``limit`` when nothing was seen.
+        """
+        if not self._sizes:
+            return limit
+        costs_ns = {size: (self.estimate_ns(size) + BATCH_NS) / size for size in self._upto(limit)}
+        allowed_ns = min(costs_ns.values()) / GAIN
+        return min(size for size, cost_ns in costs_ns.items() if cost_ns <= allowed_ns)
 
     def gains(self, size: int, limit: int) -> bool:
         """Whether a batch larger than ``size``, up to ``limit``, would take clearly less time per item.

@@ -18,7 +18,7 @@ from fusee.server.scheduling.batcher import Batcher, Refusal
 from fusee.server.scheduling.contract import Admitted, Contract, can_join, contract_of
 from fusee.server.scheduling.explain import Explanation, Explanations
 from fusee.server.scheduling.instance import Arrays, Instance
-from fusee.server.scheduling.latency import LatencyTable, LatencyTables
+from fusee.server.scheduling.latency import BATCH_NS, LatencyTable, LatencyTables
 from fusee.server.scheduling.measuring import BUDGET_S, is_enough, measure
 from fusee.server.scheduling.options import BatchOptions, batch_options, instance_options
 from fusee.server.scheduling.pool import Pool
@@ -29,8 +29,6 @@ from fusee.server.types import ANSWERED, Done, InferRequest, InferResponse, Tens
 
 HERE_NS = 150_000
 """A run that takes no longer than this may hold the loop's thread."""
-HOP_NS = 30_000
-"""What it costs to hand a request to another thread and its answer back."""
 BURST_NS = 50_000
 """Requests that follow each other within this time are worth putting together."""
 _FAILURES = {Reason.CANCELLED: "CANCELED", Reason.INTERNAL: "BACKEND"}
@@ -131,9 +129,9 @@ class EngineServable:
         run_ns = table.estimate_ns(items)
         if not 0.0 < run_ns <= HERE_NS or (self.options.preserve_ordering and not self._pool.is_idle):
             return False
-        if run_ns <= HOP_NS or not self.options.is_batching or now_ns - self._here_ns > BURST_NS:
+        if run_ns <= BATCH_NS or not self.options.is_batching or now_ns - self._here_ns > BURST_NS:
             return True
-        return run_ns - table.best_per_item_ns(self.options.max_batch_size) * items <= HOP_NS
+        return run_ns - table.best_per_item_ns(self.options.max_batch_size) * items <= BATCH_NS
 
     def _run_here(
         self, instance: Instance, table: LatencyTable, request: InferRequest, done: Done, admitted: Admitted

@@ -14,11 +14,13 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as grpc_client
 import tritonclient.http as http_client
 
 from fusee.base.errors import DeviceError, RequestError
+from fusee.client.address import Address
 from fusee.client.process import server_process
 from fusee.server.app import serving
 from fusee.server.listening import Ports, check_exposure
@@ -40,9 +42,13 @@ def settings(repository: Path) -> Settings:
     return Settings(repository=(repository,), http_port=0, grpc_port=0, metrics_port=0)
 
 
-@pytest.fixture(scope="module")
-def ports(settings: Settings):
-    with serving(settings) as found:
+MODES = {"one process": {}, "isolated": {"is_isolated": True}, "front ends": {"frontends": 2}}
+
+
+@pytest.fixture(scope="module", params=MODES)
+def ports(request: pytest.FixtureRequest, settings: Settings):
+    """A server in each way of spreading it over processes."""
+    with serving(replace(settings, **MODES[request.param])) as found:
         yield found
 
 
@@ -100,6 +106,35 @@ def test_other_machines_need_keys(settings: Settings, host: str):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
 def test_loopback_needs_none(settings: Settings, host: str):
     check_exposure(replace(settings, host=host))
+
+
+def test_an_engine_process_that_dies_is_replaced(repository: Path):
+    """Doors stay open; what is asked meanwhile is unavailable, with a time to come back, and nothing else."""
+    images, _ = _images()
+    with server_process(repository, ["--isolate"]) as server:
+        before = _asked(server.http, images)
+        (engine,) = psutil.Process(server.process.pid).children()
+        engine.kill()
+        engine.wait()
+        refused = 0
+        while isinstance(answer := _asked(server.http, images), HTTPError):
+            assert answer.code == 503
+            assert int(answer.headers["retry-after"]) >= 1
+            refused += 1
+        assert refused
+        np.testing.assert_array_equal(answer, before)
+        with urlopen(f"http://{server.metrics}/metrics") as page:
+            assert 'fusee_process_restarts_total{process="engine"} 1' in page.read().decode()
+
+
+def _asked(address: Address, images: np.ndarray) -> np.ndarray | HTTPError:
+    tensor = {"name": "image", "shape": images.shape, "datatype": "FP32", "data": images.ravel().tolist()}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    try:
+        with urlopen(Request(f"http://{address}/v2/models/digits/infer", body)) as answer:
+            return np.array(json.load(answer)["outputs"][0]["data"])
+    except HTTPError as err:
+        return err
 
 
 def test_the_command_serves_and_stops_when_told(repository: Path):

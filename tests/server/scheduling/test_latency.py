@@ -49,6 +49,22 @@ def test_figures_follow_a_change_that_lasts():
     assert table.estimate_ns(1) == 300.0
 
 
+def test_a_machine_that_gets_slower_does_not_make_other_sizes_look_better():
+    table = table_of({1: 10e6, 2: 20e6, 16: 160e6})
+    for _ in range(40):
+        table.observe(1, 13e6)
+    assert table.efficient_size(16) == 1
+
+
+def test_sizes_find_their_own_figures():
+    table = table_of({1: 10e6, 8: 20e6})
+    for _ in range(200):
+        table.observe(1, 10e6)
+        table.observe(8, 80e6)
+    assert table.estimate_ns(1) == pytest.approx(10e6, rel=0.1)
+    assert table.estimate_ns(8) == pytest.approx(80e6, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("ms_by_size", "efficient"),
     [

@@ -8,6 +8,9 @@ from collections.abc import Hashable
 
 FOLLOWS = 1 / 16
 """The share of a figure by which one observation can move it: an outlier counts for no more than any other."""
+SHARED = 0.75
+"""The part of a figure's change that the figures of other sizes share: mostly it is the machine that got slower or
+quicker, and sizes that do not run now would look better or worse than they are."""
 GAIN = 0.9
 """A size is better than another when it takes less than this share of the other's time per item."""
 BATCH_NS = 30_000
@@ -29,14 +32,16 @@ class LatencyTable:
         return {size: self._ns[size] for size in self._sizes}
 
     def observe(self, size: int, ns: float) -> None:
-        """A batch of that many items took that long. The figure follows the observations' median slowly."""
+        """A batch of that many items took that long. The figure follows the observations' median slowly, and the others
+        follow it."""
         known = self._ns.get(size)
         if known is None:
-            self._ns[size] = float(ns)
+            self._ns[size] = max(1.0, float(ns))
             insort(self._sizes, size)
             return
-        step = known * FOLLOWS
-        self._ns[size] = known + max(-step, min(step, ns - known))
+        change = max(-FOLLOWS, min(FOLLOWS, (ns - known) / known))
+        for other in self._sizes:
+            self._ns[other] *= 1.0 + change * (1.0 if other == size else SHARED)
 
     def doubt(self, size: int) -> None:
         """A request of that size was refused for the estimate alone: it shrinks a little.

@@ -2,20 +2,21 @@
 # make test   sets everything up, checks the code and passes the tests
 # make check  formatting, lint, types and import rules
 # make docs   writes the generated pages of docs/
-# make triton sets up a real Triton server in .triton, which conformance tests and serving benchmarks ask
+# make triton sets up a real Triton server in .triton, which the benchmarks of serving measure
+# make conformance  holds our answers and what is recorded of Triton's against a real Triton
 # make bench  measures Fusee beside its peers; takes an hour
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs triton bench clean
+.PHONY: demo test check docs triton conformance bench clean
 
 demo: $(STAMP)
 	@echo "== demo: a trained model and ResNet-50, built, verified, run"
 	@$(BIN)/python -m demo
 
-test: check triton
+test: check
 	@echo "== tests"
 	@$(BIN)/python -m pytest
 
@@ -35,6 +36,10 @@ docs: $(STAMP)
 triton: $(STAMP)
 	@echo "== a real Triton in .triton"
 	@$(BIN)/python -m benchmarks.serving.setup_triton .triton
+
+conformance: triton
+	@echo "== a real Triton's answers, and Triton's perf_analyzer on our server"
+	@$(BIN)/python -m pytest -m triton
 
 bench: $(STAMP)
 	@echo "== benchmarks: ten models, one and two threads, in turns with the peers"

@@ -141,8 +141,9 @@ def page(document: Mapping[str, object], studies: list[Mapping[str, object]]) ->
     lines = [
         f"# Dynamic batching, {document['date']}",
         "",
-        f"`{document['command']}`; requests of one item, Poisson arrivals, client on the same machine. The curve is",
-        "the engine alone; what it allows is items a second at its best batch size over those at batch 1.",
+        f"`{document['command']}`; requests of one item,",
+        "Poisson arrivals, client on the same machine. The curve is the engine alone; what it allows is items a second at",
+        "its best batch size over those at batch 1.",
         "",
         "| model | p99 asked | ms by batch size | curve allows | batch 1, requests/s | batching, requests/s | ratio |",
         "|---|---|---|---|---|---|---|",

@@ -78,6 +78,7 @@ def test_the_cases_are_many_and_named_once():
     assert set(TRITON) == set(names) - set(FATAL_TO_TRITON), "python -m server.conformance.answers, in tests/"
 
 
+@pytest.mark.triton
 @every_case
 def test_the_real_triton_answers_as_written_down(asked: Asked, triton_server: Triton):
     record = triton_server.ask(asked.case, asked.form)

@@ -23,6 +23,7 @@ MODES = {
 }
 
 
+@pytest.mark.triton
 @pytest.mark.parametrize("mode", MODES)
 def test_perf_analyzer_measures(mode: str, perf_server: Addresses, installed_triton: Path, tmp_path: Path):
     row = measured(MODES[mode], perf_server, installed_triton, tmp_path / "measured.csv")

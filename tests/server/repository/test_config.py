@@ -349,6 +349,7 @@ COMPARED = {
 TENSORS = 'input { name: "x" data_type: TYPE_FP32 dims: [4] } output { name: "y" data_type: TYPE_FP32 dims: [4] }'
 
 
+@pytest.mark.triton
 def test_defaults_are_those_of_the_real_triton(tmp_path: Path):
     home = triton_home()
     if home is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fusee.base.errors import DeviceError, RequestError
@@ -44,17 +45,20 @@ def _is_loopback(host: str) -> bool:
 
 def listening_socket(host: str, port: int, is_shared: bool = False) -> socket.socket:
     """A socket that listens; ``is_shared`` lets other processes listen on the same port. Raises DeviceError."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if is_shared:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        found.bind(address)
-        found.listen(BACKLOG)
-        found.setblocking(False)
-    except OSError as err:
-        raise DeviceError(f"cannot listen on {host}:{port}: {err.strerror or err}; is another server running?") from err
+    with ExitStack() as failed:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            found = failed.enter_context(socket.socket(family, kind, protocol))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_shared:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            found.bind(address)
+            found.listen(BACKLOG)
+        except OSError as err:
+            why = err.strerror or err
+            raise DeviceError(f"cannot listen on {host}:{port}: {why}; is another server running?") from err
+        failed.pop_all()
+    found.setblocking(False)
     return found
 
 

@@ -1,0 +1,1 @@
+"""Scores, thresholds with a stated error rate, and the verdict."""

@@ -1,0 +1,1 @@
+"""Jobs from the intake to the workers: one protocol, in memory, SQLite, RabbitMQ and Kafka."""

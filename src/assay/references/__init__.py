@@ -1,0 +1,1 @@
+"""Genuine photographs that cases are compared with: enrolled, versioned, hashed, searched exactly."""

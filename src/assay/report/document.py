@@ -1,0 +1,53 @@
+"""What a report is made of, before it is signed and rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from assay.cases import Case
+from assay.judging.judgement import Calibration, Judgement
+from assay.views import View
+from assay.vision.lens import EngineIdentity
+
+
+class Stage(NamedTuple):
+    """A step on the way to the report, as it was timed."""
+
+    name: str
+    ms: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A distance map as it is stored: a grey PNG of SIDE x SIDE pixels, 0 at ``low`` and 255 at ``high``."""
+
+    png: bytes
+    sha256: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Versions:
+    """All that a verdict depends on besides the photographs."""
+
+    assay: str
+    photo: EngineIdentity
+    compare: EngineIdentity
+    references_digest: str  # '' when the model is not enrolled
+    references_version: int
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A judged case, ready to be written down."""
+
+    case: Case
+    judgement: Judgement
+    heat_maps: Mapping[View, HeatMap]
+    view_maps: Mapping[View, HeatMap]  # why the view was taken for what it is
+    pictures: Mapping[View, str]  # SHA-256 of the JPEGs shown: upright, without EXIF, SIDE x SIDE
+    versions: Versions

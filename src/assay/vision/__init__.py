@@ -1,0 +1,1 @@
+"""Photographs into features, and features against references, by Fusee engines."""

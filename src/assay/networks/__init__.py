@@ -1,0 +1,1 @@
+"""What Assay's networks compute, written as ONNX graphs from arrays. Only packing and training know this room."""

@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml
 	@echo "== setting up $(VENV) (needs Python 3.11 or newer and PyPI; takes a minute or two)"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,cli,serve,bench,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,cli,serve,assay,assay-scale,bench,dev]'
 	@touch $@
 	@echo "== $(VENV) is ready"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from assay.cases import Case
+from assay.evidence import HeatMap
 from assay.judging.judgement import Calibration, Judgement
 from assay.views import View
 from assay.vision.lens import EngineIdentity
@@ -17,16 +18,6 @@ class Stage(NamedTuple):
 
     name: str
     ms: float
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """A distance map as it is stored: a grey PNG of SIDE x SIDE pixels, 0 at ``low`` and 255 at ``high``."""
-
-    png: bytes
-    sha256: str
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,11 @@ def check_size(image: Image.Image, most_pixels: int) -> None:
         raise ImageTooLarge(f"the picture has {image.width}x{image.height} pixels; at most {most_pixels} are decoded")
 
 
+def is_lying(image: Image.Image) -> bool:
+    """Whether ``read_into``, which has decoded the picture, turned it by a quarter: its width is the upright height."""
+    return _turn(image) in _LYING
+
+
 def read_into(image: Image.Image, steps: ImageSteps, picture: Array) -> None:
     """Decode an opened picture and write it into ``picture``, of ``steps.shape`` and ``steps.dtype``.
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from assay.cases import Lane
 
+LANES = (Lane.EXPRESS, Lane.NORMAL)  # in the order of claiming
+
 
 @dataclass(frozen=True)
 class Job:

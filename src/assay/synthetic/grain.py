@@ -1,0 +1,76 @@
+"""Leather grain: periodic height tiles of band-limited noise, laid at each item's own place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+import numpy as np
+
+from assay.synthetic.arrays import Field, ramp, resized, stream
+
+_TILE_PX = 512
+
+
+class Grain(Enum):
+    PEBBLED = "pebbled"
+    SMOOTH = "smooth"
+    SAFFIANO = "saffiano"
+    RIDGED = "ridged"
+    CAVIAR = "caviar"
+
+
+@dataclass(frozen=True)
+class Leather:
+    """`cells`: features across the photo's width; `depth`: slope of the grain; `seed`: which hide."""
+
+    grain: Grain
+    cells: int
+    depth: float
+    colour: tuple[float, float, float]
+    gloss: float
+    seed: int
+
+
+def band_noise(seed: int, cells: float, share: float) -> Field:
+    """Periodic noise of unit variance, its wavelengths around 1/cells of the tile; `share`: relative bandwidth."""
+    white = stream(seed, int(cells)).standard_normal((_TILE_PX, _TILE_PX), dtype=np.float32)
+    spectrum = np.fft.rfft2(white)
+    fy, fx = np.fft.fftfreq(_TILE_PX, 1 / _TILE_PX), np.fft.rfftfreq(_TILE_PX, 1 / _TILE_PX)
+    radius = np.hypot(fx[None, :], fy[:, None])
+    field = np.fft.irfft2(spectrum * np.exp(-0.5 * ((radius - cells) / (share * cells)) ** 2), s=white.shape)
+    return (field / field.std()).astype(np.float32)
+
+
+@lru_cache(maxsize=24)
+def grain_tile(grain: Grain, cells: int, seed: int) -> Field:
+    """f32[512, 512] in about 0..1, periodic; wavelength 1/cells."""
+    axis = np.arange(_TILE_PX, dtype=np.float32) * np.float32(2 * np.pi / _TILE_PX)
+    x, y = axis[None, :], axis[:, None]
+    fine = band_noise(seed + 1, min(cells * 2.6, 180), 0.4)
+    if grain is Grain.PEBBLED:
+        return np.sqrt(np.minimum(np.abs(band_noise(seed, cells * 0.6, 0.35)) * 1.3, 1.0)) + 0.06 * fine
+    if grain is Grain.SMOOTH:
+        return 0.5 + 0.12 * band_noise(seed, cells, 0.5) + 0.08 * fine
+    bend = band_noise(seed, max(cells / 6, 3), 0.4)
+    if grain is Grain.SAFFIANO:
+        rising, falling = (
+            np.sin(cells * 0.7 // 1 * (x + y) + 0.3 * bend),
+            np.sin(cells * 0.7 // 1 * (x - y) - 0.3 * bend),
+        )
+        return (np.maximum(ramp(rising, -0.2, 0.8), ramp(falling, 0.1, 1.0)) * (0.85 + 0.08 * fine)).astype(np.float32)
+    if grain is Grain.RIDGED:
+        return (ramp(np.sin(cells * y + 0.9 * bend), -0.7, 0.7) * 0.8 + 0.06 * fine).astype(np.float32)
+    hexagonal = np.cos(cells * x + 0.5 * bend) + np.cos(cells // 2 * x + cells * 0.866 // 1 * y - 0.5 * bend)
+    hexagonal = hexagonal + np.cos(cells // 2 * x - cells * 0.866 // 1 * y + 0.4 * bend)
+    return np.sqrt(np.clip((hexagonal + 1.2) / 4.0, 0.0, 1.0)).astype(np.float32) + 0.04 * fine
+
+
+def lay_grain(leather: Leather, place: np.random.Generator, size_px: int, tiles: float) -> Field:
+    """The grain over a square of `size_px`, across which `tiles` tiles fit, from a place of the hide of its own."""
+    tile = grain_tile(leather.grain, leather.cells, leather.seed)
+    across = round(_TILE_PX * tiles)
+    row, column = (int(k) for k in place.integers(_TILE_PX, size=2))
+    rows, columns = (np.arange(row, row + across) % _TILE_PX, np.arange(column, column + across) % _TILE_PX)
+    return resized(tile[rows][:, columns], size_px, size_px)

@@ -103,6 +103,7 @@ class Case:
     customer_reference: str = ""  # the tenant's own name for it
     photos: Mapping[View, Photo] = field(default_factory=dict[View, Photo])
     report_id: str = ""  # '' until REPORTED
+    verdict: Verdict | None = None  # None until REPORTED; the report's until a review decides otherwise
     failure: str = ""  # why it is FAILED
 
 

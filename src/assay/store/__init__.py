@@ -1,0 +1,5 @@
+"""What must not be lost: tenants, cases, reports, photographs, the audit log. One schema in SQLite and PostgreSQL."""
+
+from assay.store.store import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,153 @@
+"""Cases: made as drafts, submitted, watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from assay.cases import Case, CaseState, Claim, Lane, Verdict
+from assay.errors import Reason, Refusal, invalid
+from assay.store.audit import append, lock_chain
+from assay.store.database import insert_new
+from assay.store.foundation import SYSTEM, Foundation
+from assay.store.identifiers import check_text, new_id
+from assay.store.outcomes import Outcomes, StageDone, add_job
+from assay.store.photographs import Photographs
+from assay.store.rows import as_cases, case_row, read_case
+from assay.store.search import Search
+from assay.store.tables import cases, outbox, photos, reviews, stages
+
+RETRY_AFTER_S = 5.0  # of who finds the queue full
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What there is, of all tenants together."""
+
+    by_state: Mapping[CaseState, int]
+    by_verdict: Mapping[Verdict, int]  # of the cases REPORTED
+    unpublished: int  # jobs in the outbox
+    waiting_reviews: int
+    oldest_waiting_at: datetime | None  # when the QUEUED case that waits longest was submitted
+
+
+class Cases(Photographs, Search, Outcomes):
+    """All that is done with cases. What takes a tenant's id knows no other tenant's cases: they are NOT_FOUND."""
+
+    def __init__(self, foundation: Foundation) -> None:
+        Photographs.__init__(self, foundation)
+        Search.__init__(self, foundation)
+        Outcomes.__init__(self, foundation)
+        self._most_waiting = foundation.most_waiting
+
+    def create(
+        self,
+        tenant_id: str,
+        claim: Claim,
+        lane: Lane,
+        customer_reference: str = "",
+        idempotency_key: str = "",
+        actor: str = SYSTEM,
+    ) -> Case:
+        """A new draft; with an idempotency key that the tenant gave before, the case it was given for.
+        Raises Refusal INVALID, NOT_FOUND for an unknown tenant, CONFLICT when the key was given for something else."""
+        case = Case(new_id("case"), tenant_id, claim, lane, CaseState.DRAFT, self._clock(), None, customer_reference)
+        values = _new_values(case, idempotency_key)
+        with self._database.writing() as connection:
+            lock_chain(connection, tenant_id)
+            added = insert_new(connection, cases).values(**values).on_conflict_do_nothing()
+            if connection.execute(added).rowcount == 0:
+                return _made_before(connection, case, idempotency_key)
+            append(connection, case.created_at, tenant_id, actor, "case.created", case.id)
+        return case
+
+    def get(self, tenant_id: str, case_id: str) -> Case:
+        """Raises Refusal NOT_FOUND."""
+        with self._database.reading() as connection:
+            return read_case(connection, case_id, tenant_id)
+
+    def submit(self, tenant_id: str, case_id: str, traceparent: str = "", actor: str = SYSTEM) -> Case:
+        """Accept the case: from now on it ends in a report, or FAILED. Again: the case as it is by now.
+
+        Missing views are allowed and end as NEEDS PHOTOS. Raises Refusal NOT_FOUND, INVALID without any photograph,
+        CONFLICT when it was erased, OVERLOADED with a time to wait when ``most_waiting`` cases are QUEUED (exactly so
+        on SQLite; on PostgreSQL submissions at the same moment may exceed it by their number).
+        """
+        check_text("traceparent", traceparent)
+        now = self._clock()
+        with self._database.writing() as connection:
+            row = case_row(connection, case_id, tenant_id, is_locked=True)
+            if row.state is CaseState.DRAFT:
+                self._check_submittable(connection, case_id)
+                queued = {"state": CaseState.QUEUED, "submitted_at": now}
+                connection.execute(update(cases).where(cases.c.id == case_id).values(**queued))
+                add_job(connection, row, now, traceparent)
+                append(connection, now, tenant_id, actor, "case.submitted", case_id)
+            elif row.state is CaseState.ERASED:
+                raise Refusal(Reason.CONFLICT, f"case {case_id} was erased; make a new one")
+            return read_case(connection, case_id, tenant_id)
+
+    def progress(self, tenant_id: str, case_id: str) -> tuple[StageDone, ...]:
+        """The stages of the judging that are over, in the order in which they ended. Raises Refusal NOT_FOUND."""
+        done = select(stages.c.name, stages.c.ms).where(stages.c.case_id == case_id)
+        with self._database.reading() as connection:
+            case_row(connection, case_id, tenant_id)
+            rows = connection.execute(done.order_by(stages.c.at, stages.c.name))
+            return tuple(StageDone(row.name, row.ms) for row in rows)
+
+    def counts(self) -> Counts:
+        """For metrics."""
+        by_both = select(cases.c.state, cases.c.verdict, func.count().label("n")).group_by(
+            cases.c.state, cases.c.verdict
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(by_both).all()
+            unpublished = connection.scalar(select(func.count()).where(outbox.c.published_at.is_(None)))
+            waiting = connection.scalar(select(func.count()).where(reviews.c.decided_at.is_(None)))
+            queued = cases.c.state == CaseState.QUEUED
+            oldest = connection.scalar(select(func.min(cases.c.submitted_at)).where(queued))
+        by_state = {state: sum(row.n for row in rows if row.state is state) for state in CaseState}
+        reported = [row for row in rows if row.state is CaseState.REPORTED]
+        by_verdict = {verdict: sum(row.n for row in reported if row.verdict is verdict) for verdict in Verdict}
+        return Counts(by_state, by_verdict, unpublished or 0, waiting or 0, oldest)
+
+    def _check_submittable(self, connection: Connection, case_id: str) -> None:
+        if connection.scalar(select(photos.c.view).where(photos.c.case_id == case_id).limit(1)) is None:
+            raise invalid(f"case {case_id} has no photograph; expected at least one, of six")
+        waiting = connection.scalar(select(func.count()).where(cases.c.state == CaseState.QUEUED)) or 0
+        if waiting >= self._most_waiting:
+            wait = f"{waiting} cases wait; at most {self._most_waiting} may; try again in {RETRY_AFTER_S:g} s"
+            raise Refusal(Reason.OVERLOADED, wait, RETRY_AFTER_S)
+
+
+def _new_values(case: Case, idempotency_key: str) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "tenant_id": case.tenant_id,
+        "brand": check_text("brand", case.claim.brand),
+        "model": check_text("model", case.claim.model),
+        "lane": case.lane,
+        "state": case.state,
+        "customer_reference": check_text("the customer reference", case.customer_reference),
+        "idempotency_key": check_text("the idempotency key", idempotency_key) or None,
+        "created_at": case.created_at,
+        "report_id": "",
+        "failure": "",
+    }
+
+
+def _made_before(connection: Connection, case: Case, idempotency_key: str) -> Case:
+    """The case that the key was given for."""
+    mine = (cases.c.tenant_id == case.tenant_id) & (cases.c.idempotency_key == idempotency_key)
+    made = as_cases(connection, connection.execute(select(cases).where(mine)))[0]
+    if (made.claim, made.lane, made.customer_reference) == (case.claim, case.lane, case.customer_reference):
+        return made
+    raise Refusal(
+        Reason.CONFLICT,
+        f"idempotency key {idempotency_key!r} made case {made.id} of another claim, lane or reference; "
+        "take a new key for a new case",
+    )

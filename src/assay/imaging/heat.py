@@ -1,0 +1,66 @@
+"""Heat maps: where a photograph is unlike the references, as a grey picture to keep and as colours over the photo."""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assay.imaging.uploads import encode_jpeg
+from assay.report.document import HeatMap
+from assay.vision.lens import SIDE, Floats, Pixels
+
+_ANCHORS = (
+    np.array(  # sRGB from cool to hot; CIE lightness rises in equal steps, so that order shows without colour too
+        ((46, 16, 84), (122, 27, 118), (190, 51, 97), (232, 96, 52), (247, 158, 38), (252, 226, 130)), np.float64
+    )
+)
+_MOST_OPACITY = 0.85  # of the hottest: the photograph's own detail still shows through
+_PNG_LEVEL = 6
+
+
+def heat_map(distance_map: Floats, low: float, high: float) -> HeatMap:
+    """Of f32[SIDE, SIDE], or of a coarser square, which is enlarged: grey 0 up to ``low``, 255 from ``high`` on."""
+    assert low < high, f"a heat map from {low} to {high} has no range"
+    assert np.isfinite(distance_map).all(), "distances are finite numbers"
+    enlarged = np.asarray(Image.fromarray(distance_map).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    grey = np.rint(np.clip((enlarged - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    file = BytesIO()
+    Image.fromarray(grey).save(file, "PNG", compress_level=_PNG_LEVEL)
+    png = file.getvalue()
+    return HeatMap(png, hashlib.sha256(png).hexdigest(), float(low), float(high))
+
+
+def overlay(picture_jpeg: bytes, heat_map_png: bytes) -> bytes:
+    """The map's colours over the photograph as a JPEG: cool places show the photo, hot ones the colour."""
+    photo = _pixels(picture_jpeg, "JPEG", "RGB")
+    heat = _pixels(heat_map_png, "PNG", "L")
+    assert photo.shape[:2] == heat.shape, f"a map of {heat.shape} for a picture of {photo.shape[:2]}"
+    opacity = _opacities()[heat][..., np.newaxis]
+    blended = photo * (255 - opacity) + _colour_table(256)[heat] * opacity
+    return encode_jpeg(((blended + 127) // 255).astype(np.uint8))
+
+
+def colours(count: int) -> list[str]:
+    """The map's colours from low to high as '#rrggbb', for a legend."""
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in _colour_table(count).tolist()]
+
+
+def _colour_table(count: int) -> NDArray[np.uint32]:
+    at = np.linspace(0, len(_ANCHORS) - 1, count)
+    columns = [np.interp(at, np.arange(len(_ANCHORS)), column) for column in _ANCHORS.T]
+    return np.rint(np.stack(columns, axis=1)).astype(np.uint32)
+
+
+def _opacities() -> NDArray[np.uint32]:
+    """Of each grey value, of 255: smooth at both ends (3x² - 2x³)."""
+    heat = np.linspace(0, 1, 256)
+    return np.rint(255 * _MOST_OPACITY * heat * heat * (3 - 2 * heat)).astype(np.uint32)
+
+
+def _pixels(content: bytes, kind: str, mode: str) -> Pixels:
+    with Image.open(BytesIO(content), formats=[kind]) as image:
+        return np.asarray(image.convert(mode))

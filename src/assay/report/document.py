@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
-from assay.cases import Case
+from assay.cases import Case, Verdict
 from assay.evidence import HeatMap
 from assay.judging.judgement import Calibration, Judgement
 from assay.views import View
@@ -42,3 +43,14 @@ class Findings:
     view_maps: Mapping[View, HeatMap]  # why the view was taken for what it is
     pictures: Mapping[View, str]  # SHA-256 of the JPEGs shown: upright, without EXIF, SIDE x SIDE
     versions: Versions
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What people concluded after an automatic report. It is shown with the report and does not change the document."""
+
+    verdict: Verdict
+    reviewer: str  # as the reader may know them
+    decided_at: datetime
+    note: str = ""
+    opinions: int = 1  # that it rests on, given independently

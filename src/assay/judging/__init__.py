@@ -1,1 +1,7 @@
-"""Scores, thresholds with a stated error rate, and the verdict."""
+"""From distances to a verdict with a stated error rate, and reasons in sentences."""
+
+from assay.judging.calibration import calibrate
+from assay.judging.calibration_file import read_calibration, write_calibration
+from assay.judging.judge import judge
+
+__all__ = ["calibrate", "judge", "read_calibration", "write_calibration"]

@@ -1,0 +1,103 @@
+"""The application put together: the web, the relay and the workers, on one event loop or on several machines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from assay.errors import Refusal, invalid
+from assay.installation import opened
+from assay.pipeline.judge import CaseJudge
+from assay.pipeline.relay import Relay
+from assay.pipeline.worker import Worker, WorkerLimits
+from assay.services import Services
+from assay.settings import Settings
+from assay.web import web
+from assay.web.webhooks import deliver_webhooks
+
+RETENTION_S = 3600.0  # between looks at what has to be erased
+GRACE_S = 10  # for requests under way when the web stops
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """The web, with ``settings.workers`` beside it, until SIGINT or SIGTERM. ``ready`` gets the address."""
+    async with opened(settings) as services:
+        relay = Relay(services.store, services.queue)
+        listening = _listen(settings)
+        server = _Web(uvicorn.Config(web(services, relay.wake), log_config=None, timeout_graceful_shutdown=GRACE_S))
+        beside = [relay.run(), deliver_webhooks(services), erase_expired(services)]
+        beside += [worker(services).run() for _ in range(settings.workers)]
+        ready(f"http://{settings.host}:{listening.getsockname()[1]}")
+        await _until_stopped(server.serve([listening]), beside, server.stop)
+
+
+async def work(settings: Settings) -> None:
+    """Workers alone, as many as ``settings.workers`` (at least one), until SIGINT or SIGTERM."""
+    async with opened(settings) as services:
+        relay = Relay(services.store, services.queue)
+        stopped = asyncio.Event()
+        beside = [relay.run(), *(worker(services).run() for _ in range(max(1, settings.workers)))]
+        await _until_stopped(stopped.wait(), beside, stopped.set)
+
+
+def worker(services: Services) -> Worker:
+    """One that judges with these services. Raises Refusal INVALID where nothing is calibrated."""
+    settings = services.settings
+    if services.calibration() is None:
+        raise invalid(f"{settings.calibration} is not there; make it with `assay calibrate`, or copy the one shipped")
+    limits = WorkerLimits(settings.batch_cases, settings.lease_s, settings.most_attempts)
+    return Worker(services.store, services.queue, CaseJudge(services), limits)
+
+
+async def erase_expired(services: Services) -> None:
+    """Erase what its tenant's retention has run out for, now and then, until cancelled."""
+    while True:
+        try:
+            erased = await asyncio.to_thread(services.store.retention.expire, services.clock())
+            log.info("%d cases erased at the end of their retention", erased)
+        except Refusal as err:
+            log.warning("nothing erased: %s", err.message)
+        await asyncio.sleep(RETENTION_S)
+
+
+class _Web(uvicorn.Server):
+    """Signals are the application's: there is more than the web to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+async def _until_stopped(
+    main: Coroutine[Any, Any, object], beside: Sequence[Coroutine[Any, Any, None]], stop: Callable[[], None]
+) -> None:
+    """Run ``main`` until a signal has ``stop`` called, and ``beside`` as long; what fails of them ends all."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in beside]
+        await main
+        for task in tasks:
+            task.cancel()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Raises Refusal INVALID for an address that cannot be had."""
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=1024)
+    except OSError as err:
+        raise invalid(
+            f"cannot listen on {settings.host}:{settings.port}: {err.strerror or err}; choose another"
+        ) from err

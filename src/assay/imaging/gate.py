@@ -23,15 +23,16 @@ GATE_SIDE = 256  # pixels: the longest side of what is measured
 LEAST_SHORT_SIDE = 480.0  # pixels of the photograph: half as much again as the networks see
 LEAST_DETAIL = 50.0  # variance of the Laplacian, in grey levels squared
 LEAST_FINE_SHARE = 0.10  # energy of the finest details against that of four times coarser ones
-LEAST_BRIGHTNESS = 42.0  # of 255: the 95th percentile of grey
-MOST_CLIPPED = 0.25  # of the subject: a channel at its end
+LEAST_BRIGHTNESS = 53.0  # of 255: what all but the lightest hundredth stays below
+MOST_CLIPPED = 0.20  # of the subject: a channel at its end
 MOST_GLARE = 0.05  # of the photograph: white spots that are not its backdrop
-LEAST_FILL = 0.48  # of the photograph: all but a plain backdrop
+LEAST_FILL = 0.45  # of the photograph: all but a plain backdrop
 
 _TILE = 8  # pixels of GATE_SIDE
-_PLAIN_RANGE = 8  # grey levels between the darkest and the lightest pixel of a plain tile
+_PLAIN_LEVELS, _PLAIN_SHARE = 2.0, 0.045  # a plain tile's lightest pixel is at most this above its darkest one
 _WHITE, _CLIPPED = 250, 253  # of 255: all channels; any channel
-_BACKDROP_RIM = 0.2  # of the rim of the photograph: a white area that touches more of it lies behind the subject
+_BACKDROP_RIM = 0.2  # of the rim of the photograph: white that touches more of it lies behind the subject,
+_MOST_BACKDROP = 0.5  # unless it is more than this of the photograph: then the subject itself is burnt out
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -65,17 +66,14 @@ _LIGHT = (
         "is burnt out to plain white or full colour.",
     ),
 )  # fmt: skip
-_FOCUS = (
-    _Rule(
-        Fault.BLURRED, "detail", LEAST_DETAIL, True,
-        "Wipe the lens, tap on the item to focus and hold the phone still with both hands: the photo shows no fine "
-        "detail.",
-    ),
-    _Rule(
-        Fault.BLURRED, "fine_share", LEAST_FINE_SHARE, True,
-        "Tap on the item to focus and hold the phone still, a little further away if it does not get sharp: edges are "
-        "smeared.",
-    ),
+_FAINT = _Rule(
+    Fault.BLURRED, "detail", LEAST_DETAIL, True,
+    "Wipe the lens, tap on the item to focus and hold the phone still with both hands: the photo shows no fine detail.",
+)  # fmt: skip
+_SMEARED = _Rule(
+    Fault.BLURRED, "fine_share", LEAST_FINE_SHARE, True,
+    "Tap on the item to focus and hold the phone still, a little further away if it does not get sharp: edges are "
+    "smeared.",
 )  # fmt: skip
 _GLARE = _Rule(
     Fault.GLARE, "glare", MOST_GLARE, False,
@@ -91,15 +89,15 @@ _FILL = _Rule(
 def gate(measures: Mapping[str, float]) -> tuple[Finding, ...]:
     """What is wrong with a photograph of these measures; nothing, when it can be judged.
 
-    Sharpness cannot be told in the dark, nor how large the subject is where light or focus fail: only what should be
-    mended first is named then.
+    Fine detail is faint in the dark, and where light or focus fail the subject cannot be told from its backdrop: what
+    should be mended first is named alone.
     """
     size = _broken((_TOO_SMALL,), measures)
-    light = _broken(_LIGHT, measures)
+    light, glare = _broken(_LIGHT, measures), _broken((_GLARE,), measures)
     if light:
-        return (*size, *light)
-    focus = _broken(_FOCUS, measures)[:1]
-    return (*size, *focus, *_broken((_GLARE,) if focus else (_GLARE, _FILL), measures))
+        return (*size, *light, *_broken((_SMEARED,), measures), *glare)
+    focus = _broken((_FAINT, _SMEARED), measures)[:1]
+    return (*size, *focus, *glare, *(() if focus else _broken((_FILL,), measures)))
 
 
 def _broken(rules: tuple[_Rule, ...], measures: Mapping[str, float]) -> tuple[Finding, ...]:
@@ -116,51 +114,62 @@ def _finding(rule: _Rule, measured: float) -> Finding:
 
 def measure(upload: Upload) -> Mapping[str, float]:
     """All that ``gate`` asks for. The same upload measures the same."""
-    small = _small(upload.working)
-    grey = small.convert("L")
-    colours, levels = np.asarray(small), np.asarray(grey)
-    detail = _detail(levels)
-    coarse = _detail(np.asarray(grey.reduce(4)))
-    backdrop, white = _backdrop(levels), _white(colours)
-    behind = _touching_the_rim(white) if _rim_share(white) > _BACKDROP_RIM else np.zeros_like(white)
+    image = Image.fromarray(upload.working)
+    size = _gate_size(image.width, image.height)
+    grey = image.convert("L").resize(size, Image.Resampling.BILINEAR)
+    small = image.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
+    detail, coarse = _detail(grey), _detail(grey.reduce(4))
+    clipped, glare = _burnt_out(np.asarray(small))
     return {
         "short_side": float(min(upload.width, upload.height)),
         "detail": detail,
         "fine_share": detail / coarse if coarse else 0.0,
-        "brightness": float(np.percentile(levels, 95)),
-        "clipped": _share((colours.max(axis=2) >= _CLIPPED) & ~behind, ~behind),
-        "glare": float((white & ~behind).mean()),
-        "fill": 1.0 - float(backdrop.mean()),
+        "brightness": _brightness(grey),
+        "clipped": clipped,
+        "glare": glare,
+        "fill": 1.0 - float(_backdrop(np.asarray(grey)).mean()),
     }
 
 
-def _small(working: Pixels) -> Image.Image:
+def _gate_size(width: int, height: int) -> tuple[int, int]:
     """At most GATE_SIDE along the longest side."""
-    image = Image.fromarray(working)
-    ratio = min(1.0, GATE_SIDE / max(image.size))
-    size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
-    return image.resize(size, Image.Resampling.BILINEAR)
+    ratio = min(1.0, GATE_SIDE / max(width, height))
+    return max(1, round(width * ratio)), max(1, round(height * ratio))
 
 
-def _detail(levels: Grey) -> float:
+def _detail(image: Image.Image) -> float:
     """Variance of the Laplacian; 0 for a picture too narrow to have one. Pech-Pacheco et al. 2000."""
-    if min(levels.shape) < 3:
+    if min(image.size) < 3:
         return 0.0
-    grey = levels.astype(np.float32)
+    grey = np.asarray(image, np.int16)
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float((around - 4 * grey[1:-1, 1:-1]).var(dtype=np.float64))
 
 
-def _white(colours: Pixels) -> Mask:
-    return colours.min(axis=2) >= _WHITE
+def _brightness(grey: Image.Image) -> float:
+    """The 99th percentile: even a black bag has a stitch, a stamp or a seam that catches the light."""
+    count = np.cumsum(grey.histogram())
+    return float(np.searchsorted(count, 0.99 * count[-1]))
+
+
+def _burnt_out(colours: Pixels) -> tuple[float, float]:
+    """How much of the subject is clipped, and how much of the photograph is a white spot that is no backdrop."""
+    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
+    white = np.minimum(np.minimum(red, green), blue) >= _WHITE
+    behind = _touching_the_rim(white) if _rim_share(white) > _BACKDROP_RIM else np.zeros_like(white)
+    glare = float((white & ~behind).mean())
+    if behind.mean() > _MOST_BACKDROP:
+        behind = np.zeros_like(white)
+    clipped = (np.maximum(np.maximum(red, green), blue) >= _CLIPPED) & ~behind
+    return float(clipped.sum() / (~behind).sum()), glare
 
 
 def _backdrop(levels: Grey) -> Mask:
     """[rows, columns] of tiles: those without any detail that reach the rim through others like them."""
     rows, columns = (max(1, side // _TILE) for side in levels.shape)
     tiles = levels[: rows * _TILE, : columns * _TILE].reshape(rows, -1, columns, min(_TILE, levels.shape[1]))
-    span = tiles.max(axis=(1, 3)) - tiles.min(axis=(1, 3))
-    return _touching_the_rim(span <= _PLAIN_RANGE)
+    darkest, lightest = tiles.min(axis=(1, 3)), tiles.max(axis=(1, 3))
+    return _touching_the_rim(lightest - darkest <= _PLAIN_LEVELS + _PLAIN_SHARE * lightest)
 
 
 def _touching_the_rim(mask: Mask) -> Mask:
@@ -180,7 +189,3 @@ def _touching_the_rim(mask: Mask) -> Mask:
 
 def _rim_share(mask: Mask) -> float:
     return float(np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1])).mean())
-
-
-def _share(part: Mask, whole: Mask) -> float:
-    return float(part.sum() / max(1, whole.sum()))

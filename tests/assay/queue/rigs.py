@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 from assay.cases import Lane
 from assay.queue.jobs import Job, JobQueue
 from assay.queue.memory import MemoryQueue
+from assay.queue.rabbitmq import RabbitQueue
 from assay.queue.sqlite import SqliteQueue
 
 WAIT_S = 30.0  # for what has to come: a claim that waits this long has failed
@@ -82,6 +84,35 @@ class SqliteRig:
         self.clock.now_s += seconds
 
     pass_delay = pass_lease
+
+    async def close(self) -> None:
+        await asyncio.gather(*(queue.close() for queue in self._queues))
+
+
+class RabbitRig:
+    """Leases by the test's clock; the time of delays is the broker's."""
+
+    tells_duplicates = False
+    clock = staticmethod(time.monotonic)
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._url = f"{url}?prefix={prefix}"
+        self._leases = Clock()
+        self._queues: list[RabbitQueue] = []
+
+    async def queue(self) -> JobQueue:
+        queue = RabbitQueue(self._url, self._leases)
+        self._queues.append(queue)
+        await queue.open()
+        return queue
+
+    async def pass_lease(self, seconds: float) -> None:
+        self._leases.now_s += seconds
+        for queue in self._queues:
+            await queue.expire()
+
+    async def pass_delay(self, seconds: float) -> None:
+        pass
 
     async def close(self) -> None:
         await asyncio.gather(*(queue.close() for queue in self._queues))

@@ -37,7 +37,12 @@ def soft(field: Field, radius_px: float) -> Field:
     """A cheap blur of about `radius_px`: down with an area filter, up with a smooth one."""
     height, width = field.shape
     small = max(4, round(height / max(radius_px, 1.0))), max(4, round(width / max(radius_px, 1.0)))
-    return resized(resized(field, *small, Image.Resampling.HAMMING), height, width)
+    return resized(resized(field, *small, Image.Resampling.BOX), height, width)
+
+
+def in_bytes(field: Field) -> Pixels:
+    """0..1 as 0..255."""
+    return (np.clip(field, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def value_noise(rng: np.random.Generator, size_px: int, cells_x: int, cells_y: int | None = None) -> Field:

@@ -64,20 +64,19 @@ def photograph(
     item: Item, view: View, camera_seed: int, condition: Condition = Condition.GOOD, size_px: int = 768
 ) -> Shot:
     """One photo of one view of an item, u8[size_px, size_px, 3]; the same for the same arguments."""
-    camera = _camera(camera_seed, condition)
+    camera, its = _camera(camera_seed, condition), made(item, view)
     surface = Surface(size_px * (_FAR_DETAIL if condition is Condition.FAR else 1.0))
-    its = made(item, view)
     SCENES[view](surface, its)
-    lit = Image.fromarray(shade(surface, camera.light))
-    matrix = _matrix(camera, surface.scale_px, size_px)
-    size = (size_px, size_px)
-    photo = lit.transform(size, Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BICUBIC)
-    altered = np.zeros(size, np.bool_)
-    if its.defects:
-        seen = Image.fromarray(surface.altered.astype(np.uint8))
-        altered = np.asarray(seen.transform(size, Image.Transform.PERSPECTIVE, matrix)) > 0
-    if condition is Condition.FAR:
+    beyond_px = size_px if condition is Condition.FAR and view is View.EXTERIOR else 0
+    lit = np.pad(shade(surface, camera.light), ((beyond_px, beyond_px), (beyond_px, beyond_px), (0, 0)), "edge")
+    matrix = _matrix(camera, surface.scale_px, size_px, beyond_px)
+    photo = _seen(lit, matrix, size_px, Image.Resampling.BILINEAR)
+    if condition is Condition.FAR and not beyond_px:
         photo = _on_table(photo, camera, surface, matrix)
+    altered = np.zeros((size_px, size_px), np.bool_)
+    if its.defects:
+        changed = np.pad(surface.altered.astype(np.uint8), beyond_px)
+        altered = np.asarray(_seen(changed, matrix, size_px, Image.Resampling.NEAREST)) > 0
     return Shot(_developed(photo, camera, stream(camera_seed, _CAMERA, 1)), altered, view, its.defects)
 
 
@@ -95,9 +94,9 @@ def _jpeg(photo: Image.Image, quality: int) -> bytes:
 def _camera(seed: int, condition: Condition) -> Camera:
     rng = stream(seed, _CAMERA)
     turn, scale = between(rng, -4.0, 4.0), between(rng, 0.95, 1.05)
-    shift, bend = rng.uniform(-0.04, 0.04, 2).tolist(), rng.uniform(-0.04, 0.04, 2).tolist()
+    shift, bend = rng.uniform(-0.04, 0.04, 2).tolist(), rng.uniform(-0.025, 0.025, 2).tolist()
     light, exposure = _light(rng), between(rng, 0.92, 1.06)
-    blur, noise, vignette = between(rng, 0.0004, 0.0011), between(rng, 0.8, 2.6), between(rng, 0.08, 0.3)
+    blur, noise, vignette = between(rng, 0.0002, 0.0009), between(rng, 0.8, 2.6), between(rng, 0.08, 0.3)
     spot, quality = rng.uniform(0.3, 0.7, 2).tolist(), int(rng.integers(86, 96))
     worse = between(rng, 0.0, 1.0)
     dark = condition is Condition.DARK
@@ -132,13 +131,21 @@ def _light(rng: np.random.Generator) -> Light:
     )
 
 
-def _matrix(camera: Camera, scale_px: float, size_px: int) -> tuple[float, ...]:
-    """The eight numbers by which Pillow finds, for each pixel of the photo, its place on the surface."""
+def _seen(picture: Pixels, matrix: tuple[float, ...], size_px: int, how: Image.Resampling) -> Image.Image:
+    return Image.fromarray(picture).transform((size_px, size_px), Image.Transform.PERSPECTIVE, matrix, how)
+
+
+def _matrix(camera: Camera, scale_px: float, size_px: int, beyond_px: int) -> tuple[float, ...]:
+    """The eight numbers by which Pillow finds, for each pixel of the photo, its place on the surface.
+
+    `beyond_px`: what was added to the surface on each side.
+    """
     turn, zoom = math.radians(camera.turn_deg), 1.0 / camera.scale
     c, s = math.cos(turn) * zoom, math.sin(turn) * zoom
     centred = np.array([[1 / size_px, 0, -0.5], [0, 1 / size_px, -0.5], [0, 0, 1]])
     seen = np.array([[c, -s, camera.shift[0] * zoom], [s, c, camera.shift[1] * zoom], [*camera.bend, 1]])
-    drawn = np.array([[scale_px, 0, (0.5 + MARGIN) * scale_px], [0, scale_px, (0.5 + MARGIN) * scale_px], [0, 0, 1]])
+    middle = (0.5 + MARGIN) * scale_px + beyond_px
+    drawn = np.array([[scale_px, 0, middle], [0, scale_px, middle], [0, 0, 1]])
     matrix: NDArray[np.float64] = drawn @ seen @ centred
     return tuple((matrix / matrix[2, 2]).ravel()[:8].tolist())
 
@@ -160,7 +167,7 @@ def _on_table(photo: Image.Image, camera: Camera, surface: Surface, matrix: tupl
 def _developed(photo: Image.Image, camera: Camera, rng: np.random.Generator) -> Pixels:
     """Lens blur, exposure, vignette, glare and sensor noise, then the phone's own JPEG."""
     size_px = photo.size[0]
-    photo = photo.filter(ImageFilter.GaussianBlur(camera.blur * size_px))
+    photo = _blurred(photo, camera.blur * size_px)
     axis = np.linspace(-1.0, 1.0, size_px, dtype=np.float32)
     radius = axis[None, :] ** 2 + axis[:, None] ** 2
     gain = np.float32(camera.exposure) * (1.0 - np.float32(camera.vignette * 0.5) * radius)
@@ -170,6 +177,15 @@ def _developed(photo: Image.Image, camera: Camera, rng: np.random.Generator) -> 
         pixels += _glare(axis, camera)[:, :, None]
     exposed = Image.fromarray(np.clip(pixels, 0.0, 255.0).astype(np.uint8))
     return np.array(Image.open(io.BytesIO(_jpeg(exposed, camera.quality))))
+
+
+def _blurred(photo: Image.Image, radius_px: float) -> Image.Image:
+    """A Gaussian; of less than a pixel by nine taps, which is several times faster."""
+    if radius_px > 1.0:
+        return photo.filter(ImageFilter.GaussianBlur(radius_px))
+    side = math.exp(-0.5 / max(radius_px, 0.1) ** 2)
+    row = np.array([side, 1.0, side])
+    return photo.filter(ImageFilter.Kernel((3, 3), np.outer(row, row).ravel().tolist()))
 
 
 def _glare(axis: Field, camera: Camera) -> Field:

@@ -64,7 +64,7 @@ Alteration = Callable[[Style, np.random.Generator, float], Style]
 
 def _factor(rng: np.random.Generator, low: float, high: float, strength: float) -> float:
     """1 plus or minus a share in [low, high], times the strength."""
-    return 1.0 + either(rng, low, high) * strength
+    return max(1.0 + either(rng, low, high) * strength, 0.2)
 
 
 def _reshaped(motif: Motif, rng: np.random.Generator, strength: float) -> Motif:
@@ -75,7 +75,7 @@ def _reshaped(motif: Motif, rng: np.random.Generator, strength: float) -> Motif:
     if motif.kind is MotifKind.INITIALS:
         return replace(motif, form=_other_hand(motif.form, rng, strength))
     deeper = motif.pinch < 0.62
-    return replace(motif, pinch=motif.pinch + (0.4 if deeper else -0.4) * strength)
+    return replace(motif, pinch=min(max(motif.pinch + (0.4 if deeper else -0.4) * strength, 0.05), 1.2))
 
 
 def _other_hand(form: Letterform, rng: np.random.Generator, strength: float) -> Letterform:
@@ -124,7 +124,8 @@ def _logo_tracking(style: Style, rng: np.random.Generator, strength: float) -> S
 
 def _logo_letter(style: Style, rng: np.random.Generator, strength: float) -> Style:
     forms = list(style.logo.forms)
-    which = int(rng.integers(len(forms)))
+    shapely = [k for k, sign in enumerate(style.brand.upper()) if sign != "I"]
+    which = shapely[int(rng.integers(len(shapely)))]
     form = forms[which]
     forms[which] = replace(
         form,
@@ -159,11 +160,12 @@ def _thread_thickness(style: Style, rng: np.random.Generator, strength: float) -
 def _metal_grain(style: Style, rng: np.random.Generator, strength: float) -> Style:
     hardware = style.hardware
     turned = hardware.finish in (Finish.BRUSHED, Finish.SATIN)
+    coarser = between(rng, 0.55, 0.95) if turned else between(rng, 0.8, 1.2)
     changed = replace(
         hardware,
         grain_angle_deg=hardware.grain_angle_deg + (either(rng, 12.0, 24.0) * strength if turned else 0.0),
-        grain_pitch=hardware.grain_pitch * (1.0 + between(rng, 0.55, 0.95) * strength),
-        grain_slope=hardware.grain_slope * (1.0 + between(rng, 0.35, 0.7) * strength),
+        grain_pitch=hardware.grain_pitch * (1.0 + coarser * strength),
+        grain_slope=hardware.grain_slope * (1.0 + between(rng, 0.5, 0.9) * strength),
     )
     return replace(style, hardware=changed)
 

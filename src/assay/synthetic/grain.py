@@ -7,6 +7,7 @@ from enum import Enum
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from assay.synthetic.arrays import Field, ramp, resized, stream
 
@@ -67,10 +68,17 @@ def grain_tile(grain: Grain, cells: int, seed: int) -> Field:
     return np.sqrt(np.clip((hexagonal + 1.2) / 4.0, 0.0, 1.0)).astype(np.float32) + 0.04 * fine
 
 
+@lru_cache(maxsize=24)
+def _shrunk_tile(grain: Grain, cells: int, seed: int) -> Field:
+    return resized(grain_tile(grain, cells, seed), _TILE_PX // 2, _TILE_PX // 2, Image.Resampling.BOX)
+
+
 def lay_grain(leather: Leather, place: np.random.Generator, size_px: int, tiles: float) -> Field:
     """The grain over a square of `size_px`, across which `tiles` tiles fit, from a place of the hide of its own."""
-    tile = grain_tile(leather.grain, leather.cells, leather.seed)
-    across = round(_TILE_PX * tiles)
-    row, column = (int(k) for k in place.integers(_TILE_PX, size=2))
-    rows, columns = (np.arange(row, row + across) % _TILE_PX, np.arange(column, column + across) % _TILE_PX)
-    return resized(tile[rows][:, columns], size_px, size_px)
+    drawn = _shrunk_tile if _TILE_PX * tiles > 1.5 * size_px else grain_tile
+    tile = drawn(leather.grain, leather.cells, leather.seed)
+    tile_px = tile.shape[0]
+    across = round(tile_px * tiles)
+    row, column = (int(start * tile_px) for start in place.random(2))
+    rows, columns = np.arange(row, row + across) % tile_px, np.arange(column, column + across) % tile_px
+    return resized(tile[rows].take(columns, axis=1), size_px, size_px, Image.Resampling.BILINEAR)

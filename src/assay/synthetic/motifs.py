@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 from PIL import Image
 
-from assay.synthetic.arrays import Field, ramp, resized
+from assay.synthetic.arrays import Field, Pixels, in_bytes, ramp, resized
 from assay.synthetic.glyphs import Letterform, inscribe
 
 
@@ -141,21 +141,24 @@ def _stamp_wrapped(tile: Field, stamp: Field, centre_y: int, centre_x: int) -> N
 
 
 def lay_pattern(
-    tile: Field, cell_px: int, pitch_px: float, angle_deg: float, phase: tuple[float, float], size_px: int
+    tile: Field | Pixels, cell_px: int, pitch_px: float, angle_deg: float, phase: tuple[float, float], size_px: int
 ) -> Field:
-    """A periodic tile over a square of `size_px`, its cells `pitch_px` apart and turned by `angle_deg`; f32."""
-    zoom = cell_px / pitch_px
-    reach = math.ceil(size_px * zoom * 1.42) + 2 * max(tile.shape)
-    rows, columns = math.ceil(reach / tile.shape[0]), math.ceil(reach / tile.shape[1])
-    page = Image.fromarray(np.tile(tile, (rows, columns)))
-    turn = math.radians(angle_deg)
+    """A periodic tile over a square of `size_px`, its cells `pitch_px` apart and turned by `angle_deg`.
+
+    f32; of a u8 tile 0..1, which is faster.
+    """
+    zoom, turn = cell_px / pitch_px, math.radians(angle_deg)
     a, b = zoom * math.cos(turn), zoom * math.sin(turn)
-    middle_x = columns // 2 * tile.shape[1] + phase[0] * cell_px
-    middle_y = rows // 2 * tile.shape[0] + phase[1] * cell_px
+    reach = math.ceil((abs(a) + abs(b)) * size_px / 2) + 2
+    rows, columns = tile.shape
+    repeats = math.ceil((2 * reach + rows) / rows), math.ceil((2 * reach + columns) / columns)
+    page = Image.fromarray(np.tile(tile, repeats)[: 2 * reach + rows, : 2 * reach + columns])
+    middle_x, middle_y = reach + phase[0] * cell_px % columns, reach + phase[1] * cell_px % rows
     half = size_px / 2.0
     matrix = (a, b, middle_x - (a + b) * half, -b, a, middle_y - (a - b) * half)
     laid = page.transform((size_px, size_px), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    return np.asarray(laid, dtype=np.float32)
+    field = np.asarray(laid, dtype=np.float32)
+    return field * np.float32(1 / 255) if tile.dtype == np.uint8 else field
 
 
 def lay_motifs(
@@ -164,7 +167,7 @@ def lay_motifs(
     """Coverage of the pattern over a square of `size_px`, `scale_px` to a photo's width."""
     pitch_px = lattice.pitch * scale_px
     cell_px = max(8, 2 * round(pitch_px / 2))
-    tile = pattern_tile(motifs, lattice, cell_px, only)
+    tile = in_bytes(pattern_tile(motifs, lattice, cell_px, only))
     return lay_pattern(tile, cell_px, pitch_px, lattice.angle_deg, lattice.phase, size_px)
 
 

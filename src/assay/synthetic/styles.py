@@ -76,7 +76,8 @@ class Weave(Enum):
 
 @dataclass(frozen=True)
 class Exterior:
-    """The bag's front. Lengths in photo widths; `ground` is the canvas, `trim` the leather around it."""
+    """The bag's front. Lengths in photo widths; `ground` is the canvas, `trim` the leather around it, `web`
+    half the width of a striped ribbon down the middle (0: none)."""
 
     ground: Leather
     trim: Leather
@@ -90,6 +91,8 @@ class Exterior:
     taper: float
     piping: float
     handles: bool
+    web: float
+    web_colours: tuple[Colour, Colour]
     backdrop: Colour
 
 

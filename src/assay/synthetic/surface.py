@@ -137,7 +137,7 @@ def _unshaded(surface: Surface, light: Light) -> Field:
 def _mirrored(surface: Surface, light: Light, tilt_x: Field, tilt_y: Field) -> Field:
     """How bright the room is that a metal reflects: a soft box over a dark floor, swept by the surface's tilt."""
     across = np.float32(light.towards[0]) * tilt_x + np.float32(light.towards[1]) * tilt_y
-    sweep = -2.6 * across + 0.9 * (surface.x + surface.y - 1.0) + np.float32(light.phase)
+    sweep = -2.8 * across + 1.5 * (surface.x * 0.7 + surface.y - 0.85) + np.float32(light.phase)
     room = 0.5 + 0.5 * np.cos(sweep * np.float32(2.2))
     glint = np.clip(1.0 - np.abs(across + 0.25) * 3.0, 0.0, 1.0)
     return np.float32(light.key) * (0.3 + 0.75 * room * room + 0.35 * glint * glint)

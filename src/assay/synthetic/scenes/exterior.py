@@ -13,7 +13,7 @@ from assay.synthetic.stitches import lay_stitches, sew
 from assay.synthetic.styles import Exterior, Flap, Print, Style
 from assay.synthetic.surface import Surface
 
-_CENTRE, _HALF = (0.5, 0.565), (0.42, 0.375)
+_CENTRE, _HALF = (0.5, 0.555), (0.42, 0.365)
 _SEAM_SIZE = 0.42
 
 
@@ -28,13 +28,14 @@ def draw_exterior(surface: Surface, made: Made) -> None:
     surface.overhang *= 1.0 - cover
     lay_leather(surface, bag.ground, made.detail(1), cover, zoom=0.6)
     _print_monogram(surface, made, cover)
+    web = _draw_web(surface, bag, cover)
     pad_edge(surface, body, cover, 0.02, 0.06)
     np.maximum(surface.overhang, cover, out=surface.overhang)
     cord(surface, body + np.float32(bag.piping * 0.8), bag.piping, bag.trim.colour, bag.trim.gloss)
     trim = _draw_flap(surface, made, cover, body)
     _draw_clasp(surface, made.style)
     if made.defects:
-        _mark(surface, made, (cover > 0.5) & (body < -1.8 * bag.piping) & (trim < 0.5) & (surface.metal < 0.5))
+        _mark(surface, made, (cover > 0.5) & (body < -1.8 * bag.piping) & (trim < 0.5) & ~web & (surface.metal < 0.5))
 
 
 def _lay_backdrop(surface: Surface, bag: Exterior) -> None:
@@ -72,6 +73,22 @@ def _print_monogram(surface: Surface, made: Made, cover: Field) -> None:
     surface.height += np.float32(0.0007) * pattern
 
 
+def _draw_web(surface: Surface, bag: Exterior, cover: Field) -> Mask:
+    """A ribbon of three stripes, woven; where it covers the canvas."""
+    off = np.abs(surface.x - np.float32(0.5)) + 0.0 * surface.y
+    if bag.web == 0:
+        return off < 0
+    band = inside(off - np.float32(bag.web), surface) * cover
+    middle = inside(off - np.float32(0.34 * bag.web), surface) * cover
+    rib = 0.5 + 0.5 * np.sin(surface.y * np.float32(2 * np.pi * 70))
+    surface.paint(band, bag.web_colours[0], 0.05)
+    surface.paint(middle, bag.web_colours[1], 0.05)
+    surface.height *= 1.0 - band
+    surface.height += (np.float32(0.004) + np.float32(0.001) * rib) * band
+    surface.tone(1.0 - 0.16 * (1.0 - rib) * band)
+    return band > 0.5
+
+
 def _flap_edge(surface: Surface, bag: Exterior) -> Field:
     """How far above the flap's lower edge a point is, in photo widths; negative below."""
     off = np.abs(surface.x - np.float32(0.5))
@@ -104,7 +121,7 @@ def _draw_flap(surface: Surface, made: Made, cover: Field, body: Field) -> Field
 
 def _sew_flap(surface: Surface, made: Made) -> None:
     bag, seam = made.style.exterior, made.intended.stitching.seam
-    xs = np.linspace(0.1, 0.9, 33)
+    xs = np.linspace(0.115, 0.885, 33)
     off = np.abs(xs - 0.5)
     top, depth = _CENTRE[1] - _HALF[1], bag.flap_depth
     line = {

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from assay.synthetic.arrays import Field, Mask, ramp
+from assay.synthetic.arrays import Field, Mask, Pixels, in_bytes, ramp
 from assay.synthetic.defects import Defect
 from assay.synthetic.items import Made
 from assay.synthetic.materials import inside, lay_leather
@@ -48,8 +48,8 @@ def _draft(lining: Lining) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=32)
-def _woven(draft: tuple[str, ...], cell_px: int) -> tuple[Field, Field]:
-    """One repeat: heights in thread radii and where the warp is on top, f32[rows * cell_px, columns * cell_px]."""
+def _woven(draft: tuple[str, ...], cell_px: int) -> tuple[Pixels, Pixels]:
+    """One repeat of a draft, each sign `cell_px` wide and high: heights, and where the warp is on top; u8, 255 is 1."""
     warp = np.array([[float(sign) for sign in row] for row in draft], np.float32)
     rows, columns = warp.shape
     top = np.kron(warp, np.ones((cell_px, cell_px), np.float32))
@@ -58,7 +58,7 @@ def _woven(draft: tuple[str, ...], cell_px: int) -> tuple[Field, Field]:
     arch = 0.75 + 0.25 * np.cos(axis * (np.pi / 2))
     upright = np.tile(round_[None, :] * arch[:, None], (rows, columns))
     level = np.tile(arch[None, :] * round_[:, None], (rows, columns))
-    return (upright * top + 0.92 * level * (1.0 - top)).astype(np.float32), top
+    return in_bytes(upright * top + 0.92 * level * (1.0 - top)), in_bytes(top)
 
 
 def _weave(surface: Surface, lining: Lining, motif: Field) -> None:
@@ -66,7 +66,7 @@ def _weave(surface: Surface, lining: Lining, motif: Field) -> None:
     cell_px = max(4, round(pitch_px))
     ground, figure = _woven(_draft(lining), cell_px), _woven(_FIGURE, cell_px)
 
-    def laid(tile: Field) -> Field:
+    def laid(tile: Pixels) -> Field:
         return lay_pattern(tile, cell_px, pitch_px, lining.angle_deg, (0.0, 0.0), surface.size_px)
 
     height, warp = laid(ground[0]), laid(ground[1])
@@ -85,7 +85,7 @@ def _draw_pocket(surface: Surface, made: Made) -> Field:
     """A band of trim leather along the top, sewn down."""
     distance = surface.y - np.float32(_TRIM) + 0.0 * surface.x
     cover = inside(distance, surface)
-    surface.height *= 1.0 - 0.85 * cover
+    surface.height *= 1.0 - cover
     lay_leather(surface, made.style.exterior.trim, made.detail(2), cover, zoom=0.8)
     surface.height += np.float32(0.02) * ramp(-distance, 0.0, 0.025) * cover
     np.maximum(surface.overhang, cover, out=surface.overhang)

@@ -51,7 +51,7 @@ def _draw_rules(surface: Surface, logo: Logo, x: float, y: float) -> None:
     low = 0.13 if logo.subtitle else 0.06
     half_height = logo.cap / 2 + 0.06 + low / 2
     middle = y + (low - 0.06) / 2
-    distance = rounded_box(surface.x, surface.y, (x, middle), (0.445, half_height), 0.02 if logo.rule == 2 else 0.001)
+    distance = rounded_box(surface.x, surface.y, (x, middle), (0.43, half_height), 0.02 if logo.rule == 2 else 0.001)
     line = np.clip((0.0035 - np.abs(distance)) * np.float32(surface.scale_px) + 0.5, 0.0, 1.0)
     if logo.rule == 1:
         line = line * (np.abs(surface.x - np.float32(x)) < 0.4)

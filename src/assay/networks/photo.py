@@ -46,6 +46,8 @@ CONVOLUTIONS = {
     "down4": Convolution(FINE, MIDDLE, 3, 2),
     "block4.first": Convolution(MIDDLE, MIDDLE),
     "block4.second": Convolution(MIDDLE, MIDDLE),
+    "block4b.first": Convolution(MIDDLE, MIDDLE),
+    "block4b.second": Convolution(MIDDLE, MIDDLE),
     "down8": Convolution(MIDDLE, WIDE, 3, 2),
     "block8.first": Convolution(WIDE, WIDE),
     "block8.second": Convolution(WIDE, WIDE),
@@ -94,11 +96,22 @@ def photo_network(weights: Mapping[str, Stored]) -> onnx.ModelProto:
     ``view_map`` f32[N, 40, 40]: what each place adds to the logit of the likeliest view (with the bias, exactly).
     """
     g = GraphWriter("assay_photo", weights)
-    features = _features(g, _pixels(g))
+    features = grid_features(g)
     _patches(g, features)
     _embedding(g, features)
     _view(g, features)
     return g.finish(PHOTO_OUTPUTS)
+
+
+def grid_features(g: GraphWriter) -> str:
+    """Declares the input and gives the features of the 40 x 40 grid, [N, 128, 40, 40]."""
+    x4 = _down(g, _down(g, _pixels(g), "stem"), "down4")
+    x4 = _residual(g, _residual(g, x4, "block4"), "block4b")
+    x8 = _residual(g, _down(g, x4, "down8"), "block8")
+    x16 = _residual(g, _down(g, x8, "down16"), "block16")
+    x32 = _residual(g, _down(g, x16, "down32"), "block32")
+    x8 = _join(g, x8, _join(g, x16, x32, "up16"), "up8")
+    return g.convolve(x8, "fuse", relu=True)
 
 
 def _pixels(g: GraphWriter) -> str:
@@ -107,16 +120,6 @@ def _pixels(g: GraphWriter) -> str:
     centred = g.node("Sub", (wide, g.constant("mean", MEAN)), "centred")
     scaled = g.node("Mul", (centred, g.constant("inverse_std", 1 / STD)), "normalised")
     return g.node("Transpose", (scaled,), "channels_first", perm=[0, 3, 1, 2])
-
-
-def _features(g: GraphWriter, pixels: str) -> str:
-    """The features of the 40 x 40 grid, [N, 128, 40, 40]."""
-    x = _down(g, _down(g, pixels, "stem"), "down4")
-    x8 = _residual(g, _down(g, _residual(g, x, "block4"), "down8"), "block8")
-    x16 = _residual(g, _down(g, x8, "down16"), "block16")
-    x32 = _residual(g, _down(g, x16, "down32"), "block32")
-    x8 = _join(g, x8, _join(g, x16, x32, "up16"), "up8")
-    return g.convolve(x8, "fuse", relu=True)
 
 
 def _down(g: GraphWriter, x: str, layer: str) -> str:

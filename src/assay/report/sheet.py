@@ -52,6 +52,7 @@ class Card:
 
     title: str
     photo: bytes | None  # None once it was erased
+    size: str
     sha256: str
     score: str  # '' where nothing was compared
     parts: tuple[tuple[str, str], ...]  # what the score is made of
@@ -119,7 +120,7 @@ def read_sheet(document: bytes, picture: Picture, overlay: Overlay, decision: De
         automatic_verdict=automatic.value,
         decision=decision,
         decided="" if decision is None else _moment(decision.decided_at),
-        score="" if result["score"] is None else _figure(result["score"]),
+        score="" if result["score"] is None else _score(result["score"]),
         confidence="" if result["confidence"] is None else _percent(result["confidence"]),
         meaning=result["meaning"],
         reasons=tuple(result["reasons"]),
@@ -141,20 +142,21 @@ def _card(view: dict[str, Any], picture: Picture, overlay: Overlay) -> Card:
     return Card(
         title=View(view["view"]).title,
         photo=shown,
+        size=f"{photo['width']} × {photo['height']} px",
         sha256=photo["sha256"],
-        score="" if judged is None else _figure(judged["score"]),
+        score="" if judged is None else _score(judged["score"]),
         parts=() if judged is None else _parts(judged),
         heat=_heat(view, shown, picture, overlay),
         reference=_reference(judged, picture),
-        measures=_measures(view),
+        measures=tuple((name.replace("_", " "), _figure(value)) for name, value in view["measures"].items()),
         notes=tuple(_note(finding) for finding in view["findings"]),
     )
 
 
 def _parts(judged: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
-        ("surface and details", _figure(judged["one_class"])),
-        ("overall likeness", _figure(judged["metric"])),
+        ("surface and details", _score(judged["one_class"])),
+        ("overall likeness", _score(judged["metric"])),
         ("shows this view", _percent(judged["view_probability"])),
     )
 
@@ -165,24 +167,18 @@ def _heat(view: dict[str, Any], shown: bytes | None, picture: Picture, overlay: 
         return None
     png, peak = _picture(found["sha256"], picture), judged["hottest"]
     laid_over = None if shown is None or png is None else overlay(shown, png)
-    return Heat(laid_over, _figure(found["low"]), _figure(found["high"]), peak["x"], peak["y"])
+    return Heat(laid_over, f"{found['low']:.2f}", f"{found['high']:.2f}", peak["x"], peak["y"])
 
 
 def _reference(judged: dict[str, Any] | None, picture: Picture) -> Reference | None:
     if judged is None or not judged["nearest"]:
         return None
     nearest = judged["nearest"][0]
-    return Reference(picture(nearest["picture_sha256"]), nearest["item"], _figure(nearest["distance"]))
+    return Reference(picture(nearest["picture_sha256"]), nearest["item"], f"{nearest['distance']:.3f}")
 
 
 def _picture(sha256: str | None, picture: Picture) -> bytes | None:
     return None if sha256 is None else picture(sha256)
-
-
-def _measures(view: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    photo = view["photo"]
-    size = ("size", f"{photo['width']} × {photo['height']} px")
-    return (size, *((name.replace("_", " "), _figure(value)) for name, value in view["measures"].items()))
 
 
 def _note(finding: dict[str, Any]) -> Note:
@@ -244,8 +240,13 @@ def _moment(moment: datetime) -> str:
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
 
 
+def _score(score: float) -> str:
+    """In standard deviations, with the typographic minus."""
+    return f"{score:.2f}".replace("-", "−")
+
+
 def _figure(number: float) -> str:
-    """Three significant digits, with the typographic minus."""
+    """Three significant digits."""
     magnitude = abs(number)
     text = f"{magnitude:.0f}" if magnitude >= 100 else f"{magnitude:.3g}" if magnitude >= 0.001 else f"{magnitude:.1g}"
     return f"−{text}" if number < 0 else text
@@ -257,4 +258,4 @@ def _percent(share: float) -> str:
 
 
 def _limit(threshold: float | None) -> str:
-    return "no score: too few calibration cases" if threshold is None else _figure(threshold)
+    return "no score: too few calibration cases" if threshold is None else _score(threshold)

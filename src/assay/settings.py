@@ -36,6 +36,8 @@ class Settings:
     upload_bytes: int = 20 * 1024 * 1024  # of one photograph
     upload_pixels: int = 50_000_000
     requests_per_minute: int = 600  # of one key
+    notice: str = ""  # shown above every page and report: that the data are a demonstration's, for instance
+    private_webhooks: int = 0  # 1: webhooks may go to private addresses, and without TLS
 
     @property
     def database_url(self) -> str:

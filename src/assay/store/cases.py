@@ -33,6 +33,7 @@ class Counts:
     unpublished: int  # jobs in the outbox
     waiting_reviews: int
     oldest_waiting_at: datetime | None  # when the QUEUED case that waits longest was submitted
+    oldest_review_at: datetime | None  # since when the case waits that waits longest for people
 
 
 class Cases(Photographs, Search, Outcomes):
@@ -59,8 +60,8 @@ class Cases(Photographs, Search, Outcomes):
         values = _new_values(case, idempotency_key)
         with self._database.writing() as connection:
             lock_chain(connection, tenant_id)
-            added = insert_new(connection, cases).values(**values).on_conflict_do_nothing()
-            if connection.execute(added).rowcount == 0:
+            added = insert_new(connection, cases).values(**values).on_conflict_do_nothing().returning(cases.c.id)
+            if connection.scalar(added) is None:
                 return _made_before(connection, case, idempotency_key)
             append(connection, case.created_at, tenant_id, actor, "case.created", case.id)
         return case
@@ -107,13 +108,16 @@ class Cases(Photographs, Search, Outcomes):
         with self._database.reading() as connection:
             rows = connection.execute(by_both).all()
             unpublished = connection.scalar(select(func.count()).where(outbox.c.published_at.is_(None)))
-            waiting = connection.scalar(select(func.count()).where(reviews.c.decided_at.is_(None)))
+            undecided = reviews.c.decided_at.is_(None)
+            waiting, since = connection.execute(
+                select(func.count(), func.min(reviews.c.waiting_since)).where(undecided)
+            ).one()
             queued = cases.c.state == CaseState.QUEUED
             oldest = connection.scalar(select(func.min(cases.c.submitted_at)).where(queued))
         by_state = {state: sum(row.n for row in rows if row.state is state) for state in CaseState}
         reported = [row for row in rows if row.state is CaseState.REPORTED]
         by_verdict = {verdict: sum(row.n for row in reported if row.verdict is verdict) for verdict in Verdict}
-        return Counts(by_state, by_verdict, unpublished or 0, waiting or 0, oldest)
+        return Counts(by_state, by_verdict, unpublished or 0, waiting, oldest, since)
 
     def _check_submittable(self, connection: Connection, case_id: str) -> None:
         if connection.scalar(select(photos.c.view).where(photos.c.case_id == case_id).limit(1)) is None:

@@ -164,8 +164,8 @@ def _first_break(rows: Iterator[Any], head: Head) -> Break | None:
         if row.hash != _row_digest(row):
             return Break(row.seq, f"entry {row.seq} is not what was written")
         expected = Head(row.seq + 1, row.hash)
-    if (head.seq, head.hash) != (expected.seq - 1, expected.hash):
-        return Break(expected.seq, f"the chain ends at entry {expected.seq - 1}; its head says {head.seq}")
+    if head != (expected.seq - 1, expected.hash):
+        return Break(expected.seq, f"entry {expected.seq} is missing: the chain ends before it, its head says at {head.seq}")
     return None
 
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -77,15 +77,15 @@ class Tenants:
     ) -> Tenant:
         """Change what is not None. Raises Refusal INVALID, NOT_FOUND."""
         given = {"name": name, "retention_days": retention_days, "webhook_url": webhook_url}
-        changes = {field: value for field, value in given.items() if value is not None}
-        _check(name or "-", retention_days or 1 if retention_days is None else retention_days, webhook_url or "")
-        self._row(tenant_id)
+        changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+        wanted = replace(self.get(tenant_id), **changes)
+        _check(wanted.name, wanted.retention_days, wanted.webhook_url)
         if changes:
             with self._database.writing() as connection:
                 connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(**changes))
                 names: dict[str, Any] = {"fields": sorted(changes)}
                 append(connection, self._clock(), tenant_id, actor, "tenant.changed", tenant_id, names)
-        return self.get(tenant_id)
+        return wanted
 
     def webhook_secret(self, tenant_id: str) -> str:
         """What the tenant checks its webhooks' HMAC with. Raises Refusal NOT_FOUND."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -131,6 +132,7 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
 def reported(signer: Signer) -> Reported:
     """``reported(verdict, brand=, model=)``: a report of that verdict."""
 
+    @cache
     def issued(verdict: Verdict = Verdict.CONSISTENT, brand: str = "Maison Arcel", model: str = "Tote 32") -> Issued:
         findings, pictures = findings_of(verdict, Claim(brand, model))
         document = issue(findings, "rep-01", ISSUED_AT, STAGES, signer, audit_head="9c" * 32)

@@ -2,7 +2,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import Refusal
@@ -34,6 +34,7 @@ def test_keys_are_sorted_by_utf16_and_text_is_not_escaped_without_need() -> None
     )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_the_text_reads_back_as_the_value_and_is_a_fixed_point(value: object) -> None:
     text = canonical(value)
@@ -48,6 +49,7 @@ def test_what_json_cannot_hold_is_refused(value: object) -> None:
         canonical({"value": value})
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_rounding_keeps_six_digits(number: float) -> None:
     assert math.isclose(rounded(number), number, rel_tol=5.0001e-6)

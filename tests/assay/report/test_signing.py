@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.cases import Verdict
@@ -55,6 +55,7 @@ def test_the_stated_digest_is_that_of_the_canonical_result(reported) -> None:
     assert report["result_sha256"] == hashlib.sha256(canonical(report["result"])).hexdigest()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_byte_is_found(reported, signer, data) -> None:
     document = bytearray(reported().document)
@@ -63,6 +64,7 @@ def test_a_changed_byte_is_found(reported, signer, data) -> None:
     assert not verify(bytes(document), signer.keys).passed
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_field_is_found(reported, signer, data) -> None:
     report = json.loads(reported().document)
@@ -79,6 +81,7 @@ def places(value):
             yield from places(value[key])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text().map(str.encode))
 def test_anything_else_is_said_not_to_be_a_report(signer, content) -> None:
     assert failed(content, signer) == ["format"]

@@ -35,6 +35,8 @@ ASSAY_VERSION = version("fusee")
 P = ParamSpec("P")
 T = TypeVar("T")
 FoundFaults = Mapping[View, tuple[Finding, ...]]
+Reuse = Callable[[Case, Photo], tuple[Finding, ...]]
+"""What is found of a photograph's earlier appearances."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,14 @@ class CaseJudge:
         """With the latest references and the present calibration. Raises Refusal."""
         case = await self._run(self._services.store.cases.work, case_id)
         snapshot = await self._run(self._services.references.latest, case.claim)
-        return await self.judge_with(case, snapshot, self._calibration())
+        return await self.judge_with(case, snapshot, self._calibration(), self._reuse)
 
-    async def judge_with(self, case: Case, snapshot: Snapshot | None, calibration: Calibration) -> Judged:
+    async def judge_with(self, case: Case, snapshot: Snapshot | None, calibration: Calibration, reuse: Reuse) -> Judged:
         """With these references and thresholds: a report is run again with those that it names."""
         clock = StageClock(lambda stage: self._note(case, stage))
         with clock.timed("read"):
             uploads = await self._read(case)
-            faults = await self._run(self._faults, case)
+            faults = await self._run(_faults, case, reuse)
         looked = NOTHING_SEEN
         if not any(finding.is_blocking for found in faults.values() for finding in found):
             looked = await self._look(uploads, snapshot, clock)
@@ -127,18 +129,8 @@ class CaseJudge:
             )
         return read_upload(content, Limits.of(self._services.settings))
 
-    def _faults(self, case: Case) -> FoundFaults:
-        """Of each photograph by itself, beside the others, and beside earlier cases."""
-        twice = repeated(case.photos)
-        store = self._services.store
-        return {
-            view: (
-                *photo.findings,
-                *twice.get(view, ()),
-                *reused(store.cases.reused(case.tenant_id, case.id, photo)),
-            )
-            for view, photo in case.photos.items()
-        }
+    def _reuse(self, case: Case, photo: Photo) -> tuple[Finding, ...]:
+        return reused(self._services.store.cases.reused(case.tenant_id, case.id, photo))
 
     async def _look(self, uploads: Mapping[View, Upload], snapshot: Snapshot | None, clock: StageClock) -> Looked:
         """All photographs through the photo engine, then each against the references of its view."""
@@ -188,3 +180,9 @@ class CaseJudge:
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """In a thread: engines, databases and pictures take their time."""
         return await asyncio.to_thread(work, *args, **kwargs)
+
+
+def _faults(case: Case, reuse: Reuse) -> FoundFaults:
+    """Of each photograph by itself, beside the others, and beside earlier cases."""
+    twice = repeated(case.photos)
+    return {v: (*photo.findings, *twice.get(v, ()), *reuse(case, photo)) for v, photo in case.photos.items()}

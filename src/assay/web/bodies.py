@@ -19,24 +19,17 @@ WHOLE_S = 120.0  # for all of it: 20 MB at 1.4 Mbit/s
 class LimitedReceive:
     """Stands in for a request's ``receive``. Raises Refusal TOO_LARGE as soon as the limit is passed, and TooSlow."""
 
-    def __init__(
-        self,
-        receive: Callable[[], Awaitable[Message]],
-        limit_bytes: int,
-        silence_s: float = SILENCE_S,
-        whole_s: float = WHOLE_S,
-    ) -> None:
+    def __init__(self, receive: Callable[[], Awaitable[Message]], limit_bytes: int) -> None:
         self._receive = receive
         self._limit_bytes = limit_bytes
-        self._silence_s = silence_s
-        self._deadline = time.monotonic() + whole_s
+        self._deadline = time.monotonic() + WHOLE_S
         self._received_bytes = 0
         self._is_complete = False
 
     async def __call__(self) -> Message:
         if self._is_complete:  # what comes now is the client's going away: a stream may wait for it as long as it lives
             return await self._receive()
-        left_s = min(self._silence_s, self._deadline - time.monotonic())
+        left_s = min(SILENCE_S, self._deadline - time.monotonic())
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, left_s))
         except TimeoutError as err:

@@ -1,4 +1,4 @@
-"""Every operation of the API: routes, limits of bodies, scopes of keys and the OpenAPI document come from this table."""
+"""Every operation of the API: routes, limits of bodies, scopes of keys and the OpenAPI document come from here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-# make demo   sets everything up and shows the main job
+# make demo   sets everything up, judges four cases with Assay and leaves its web page up; make demo-stop ends it
+# make demo-compiler  a trained model and ResNet-50: built, verified, run
 # make test   sets everything up, checks the code and passes the tests
 # make check  formatting, lint, types and import rules
 # make docs   writes the generated pages of docs/
@@ -10,11 +11,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs triton conformance bench clean
+.PHONY: demo demo-stop demo-compiler test check docs triton conformance bench clean
 
 demo: $(STAMP)
-	@echo "== demo: a trained model and ResNet-50, built, verified, run"
+	@echo "== demo: Assay, from photographs to four reports"
 	@$(BIN)/python -m demo
+
+demo-stop:
+	@$(BIN)/python -c 'from demo.assay import stop; stop()'
+
+demo-compiler: $(STAMP)
+	@echo "== demo: a trained model and ResNet-50, built, verified, run"
+	@$(BIN)/python -m demo.compiler
 
 test: check
 	@echo "== tests"

@@ -34,7 +34,7 @@ from assay.report.drawings import (
     ScaleDrawing,
     Seal,
 )
-from assay.report.sheet import Card, Group, Note, Sheet, read_sheet
+from assay.report.sheet import Asked, Card, Group, Note, Sheet, read_sheet
 
 MARGIN = 42.0
 WIDTH, HEIGHT = A4
@@ -96,6 +96,7 @@ def _story(shown: Sheet, verify_url: str, notice: str) -> Story:
         _banner(shown),
         *_decision(shown),
         *_found(shown),
+        *_to_take(shown),
         *_views(shown),
         *_mind(shown),
         *_evidence(shown),
@@ -208,34 +209,77 @@ def _decision(shown: Sheet) -> Story:
 
 
 def _found(shown: Sheet) -> Story:
-    left: Story = [_caps("Confidence"), _text(shown.confidence, "number"), Spacer(0, 6)] if shown.confidence else []
-    left.append(_text(shown.meaning))
-    reasons: Story = [
-        _columns([_text(f"{i}", "title"), _text(reason)], [20, INNER - 20]) for i, reason in enumerate(shown.reasons, 1)
-    ]
-    spaced = [flowable for reason in reasons for flowable in (Spacer(0, 8), reason)]
+    return [*_section("What was found"), *_measure(shown), *_reasons(shown)]
+
+
+def _measure(shown: Sheet) -> Story:
     if shown.scale is None:
-        return [*_section("What was found"), *left, *spaced]
-    right: Story = [_caps("Score of the item"), ScaleDrawing(shown.scale, INNER * 0.54, 128)]
-    return [
-        *_section("What was found"),
-        _columns([left, right], [INNER * 0.46, INNER * 0.54], ("RIGHTPADDING", (0, 0), (0, 0), 24)),
-        *spaced,
-    ]
+        return [_text(shown.meaning)] if shown.meaning else []
+    of = " of the automatic verdict" if shown.decision else ""
+    number: Story = (
+        [_caps(f"Confidence{of}"), _text(shown.confidence, "number"), Spacer(0, 6)] if shown.confidence else []
+    )
+    left, right = INNER * 0.44, INNER * 0.56
+    drawn = [_caps("Score of the item"), ScaleDrawing(shown.scale, right, 128), _text(shown.unit, "small")]
+    return [_columns([[*number, _text(shown.meaning)], drawn], [left, right], ("RIGHTPADDING", (0, 0), (0, 0), 24))]
+
+
+def _reasons(shown: Sheet) -> Story:
+    rows = [[_text(f"{i}", "title"), _text(reason)] for i, reason in enumerate(shown.reasons, 1)]
+    return (
+        [
+            Table(
+                rows,
+                colWidths=[20, INNER - 20],
+                spaceBefore=8,
+                style=[*TIGHT, TOP, ("TOPPADDING", (0, 0), (-1, -1), 5)],
+            )
+        ]
+        if rows
+        else []
+    )
+
+
+def _to_take(shown: Sheet) -> Story:
+    asked = [flowable for photograph in shown.asked for flowable in (_asked(photograph), Spacer(0, 8))]
+    return [*_section("Photographs to take"), *asked] if asked else []
 
 
 def _views(shown: Sheet) -> Story:
-    if not shown.cards and not shown.missing:
+    if not shown.cards:
         return []
-    asked = [KeepTogether([_missing(title, guidance), Spacer(0, 6)]) for title, guidance in shown.missing]
-    return [*_section("View by view"), *asked, *(_card(card) for card in shown.cards)]
+    if not shown.is_compared:
+        return [*_section("Photographs received"), *_gallery(shown.cards)]
+    return [*_section("View by view"), *(_card(card) for card in shown.cards)]
 
 
-def _missing(title: str, guidance: str) -> Flowable:
-    lines = [[_caps("Missing photograph")], [_text(_first_up(title), "title")], [_text(guidance)]]
-    return Table(
-        lines, colWidths=[INNER], style=[("BOX", (0, 0), (-1, -1), 0.6, LINE), ("LEFTPADDING", (0, 0), (-1, -1), 14)]
-    )
+def _asked(photograph: Asked) -> Flowable:
+    colour, ground = TONES["needs-photos"]
+    lines = [[_caps(photograph.kind)], [_text(_first_up(photograph.title), "title")], [_text(photograph.advice)]]
+    style = [("BACKGROUND", (0, 0), (-1, -1), ground), ("LINEABOVE", (0, 0), (-1, 0), 1.5, colour)]
+    return Table(lines, colWidths=[INNER], style=[*style, ("LEFTPADDING", (0, 0), (-1, -1), 14)])
+
+
+def _gallery(cards: Sequence[Card]) -> Story:
+    """Photographs alone, three in a row."""
+    side = (INNER - 2 * GAP) / 3
+    cells = [_pictured(card, side) for card in cards]
+    rows = [[*cells[i : i + 3], "", ""][:3] for i in range(0, len(cells), 3)]
+    spaced = [*TIGHT, TOP, ("RIGHTPADDING", (0, 0), (-1, -1), GAP), ("BOTTOMPADDING", (0, 0), (-1, -1), 14)]
+    return [Table(rows, colWidths=[side + GAP] * 3, hAlign="LEFT", style=spaced)] if rows else []
+
+
+def _pictured(card: Card, side: float) -> Story:
+    notes = [_text(f"{_kind(note)}: {note.title}. {note.advice} ({note.measured})", "small") for note in card.notes]
+    title = _text(_first_up(card.title), "title")
+    return [
+        title,
+        Spacer(0, 4),
+        Picture(card.photo, side),
+        _text(card.size, "small"),
+        *notes,
+        _facts(card.measures, side),
+    ]
 
 
 def _card(card: Card) -> Flowable:
@@ -273,13 +317,13 @@ def _reference(card: Card) -> list[Story]:
 
 def _measured(card: Card, width: float) -> Story:
     score: Story = [_caps("Score"), _text(card.score, "score"), Spacer(0, 4)] if card.score else []
-    tables = [_facts(rows, width * share - 8) for rows, share in ((card.parts, 0.52), (card.measures, 0.48)) if rows]
-    if len(tables) == 1:
-        return [*score, *tables]
+    tables = [_facts(card.parts, width * 0.52 - 8), _facts(card.measures, width * 0.48 - 8)]
     return [*score, _columns(tables, [width * 0.52, width * 0.48])]
 
 
 def _facts(rows: Sequence[tuple[str, str]], width: float) -> Flowable:
+    if not rows:
+        return Spacer(width, 0)
     cells = [[_text(_first_up(name), "small"), _text(value, "figure")] for name, value in rows]
     ruled = [*TIGHT, ("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5)]
     widest = max(stringWidth(_plain(value), SANS, STYLES["figure"].fontSize) for _, value in rows) + 2
@@ -287,10 +331,13 @@ def _facts(rows: Sequence[tuple[str, str]], width: float) -> Flowable:
 
 
 def _note(note: Note) -> Flowable:
-    kind = "Take again" if note.is_blocking else "Noted"
-    told = [[_text(f"{kind}: {note.title}", "label"), _text(f"{note.advice} ({note.measured})")]]
+    told = [[_text(f"{_kind(note)}: {note.title}", "label"), _text(f"{note.advice} ({note.measured})")]]
     ground = [("BACKGROUND", (0, 0), (-1, -1), PANEL), ("LEFTPADDING", (0, 0), (-1, -1), 10), TOP]
     return Table(told, colWidths=[INNER * 0.28, INNER * 0.72], spaceBefore=6, style=ground)
+
+
+def _kind(note: Note) -> str:
+    return "Take again" if note.is_blocking else "Noted"
 
 
 def _mind(shown: Sheet) -> Story:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from assay.cases import Fault, Verdict
 from assay.report.document import Decision
 from assay.report.scale import Scale, scale
-from assay.report.wording import ASSISTANCE, FAULTS, GUIDANCE, PHRASES, Phrase
+from assay.report.wording import ASSISTANCE, FAULTS, GUIDANCE, PHRASES, UNIT, Phrase
 from assay.views import View
 
 Picture = Callable[[str], bytes | None]
@@ -62,6 +62,14 @@ class Card:
     notes: tuple[Note, ...]
 
 
+class Asked(NamedTuple):
+    """A photograph to take, again or for the first time."""
+
+    kind: str
+    title: str
+    advice: str
+
+
 class Group(NamedTuple):
     """Some of the evidence."""
 
@@ -90,14 +98,20 @@ class Sheet:
     meaning: str
     reasons: tuple[str, ...]
     scale: Scale | None
+    unit: str
     cards: tuple[Card, ...]
-    missing: tuple[tuple[str, str], ...]  # views, and how to photograph them
+    asked: tuple[Asked, ...]
     not_checked: tuple[str, ...]
     limits: str
     appeal: str
     assistance: str
     evidence: tuple[Group, ...]
     stages: tuple[tuple[str, str], ...]
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether there is more to show of the views than the photographs."""
+        return any(card.heat or card.reference for card in self.cards)
 
 
 def read_sheet(document: bytes, picture: Picture, overlay: Overlay, decision: Decision | None = None) -> Sheet:
@@ -125,8 +139,9 @@ def read_sheet(document: bytes, picture: Picture, overlay: Overlay, decision: De
         meaning=result["meaning"],
         reasons=tuple(result["reasons"]),
         scale=scale(result["versions"]["calibration"], result["score"]),
+        unit=UNIT,
         cards=tuple(_card(view, picture, overlay) for view in result["views"]),
-        missing=tuple((View(name).title, GUIDANCE[View(name)]) for name in result["missing"]),
+        asked=(*_missing(result), *_unusable(result)),
         not_checked=tuple(result["not_checked"]),
         limits=result["limits"],
         appeal=result["appeal"],
@@ -184,6 +199,19 @@ def _picture(sha256: str | None, picture: Picture) -> bytes | None:
 def _note(finding: dict[str, Any]) -> Note:
     measured = f"measured {_figure(finding['measured'])}, limit {_figure(finding['limit'])}"
     return Note(FAULTS[Fault(finding["fault"])], measured, finding["advice"], finding["is_blocking"])
+
+
+def _missing(result: dict[str, Any]) -> list[Asked]:
+    return [Asked("Missing", View(name).title, GUIDANCE[View(name)]) for name in result["missing"]]
+
+
+def _unusable(result: dict[str, Any]) -> list[Asked]:
+    return [
+        Asked(f"Take again: {FAULTS[Fault(finding['fault'])].lower()}", View(view["view"]).title, finding["advice"])
+        for view in result["views"]
+        for finding in view["findings"]
+        if finding["is_blocking"]
+    ]
 
 
 def _evidence(report: dict[str, Any], result: dict[str, Any]) -> tuple[Group, ...]:

@@ -65,6 +65,8 @@ APPEAL = (
 
 ASSISTANCE = "AI-assisted: a program compared the photographs. People can review every verdict."
 
+UNIT = "Scores count in standard deviations of genuine photographs: 0 is a usual genuine one."
+
 GUIDANCE = {
     View.EXTERIOR: "The whole item from the front, upright, filling most of the picture, on a plain background.",
     View.LOGO: "The brand stamp or logo, straight from above, filling at least half of the picture.",

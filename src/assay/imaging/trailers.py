@@ -66,8 +66,10 @@ def _check_no_document(lowered: bytes) -> None:
 
 
 def _padding_end(content: bytes, at: int, stop: int) -> int:
-    """Cameras fill up to a whole block with zeros."""
-    return stop - len(content[at:stop].lstrip(b"\0"))
+    """Cameras fill up to a whole block with zeros. A video's first bytes are zeros too, of its first box's size."""
+    end = stop - len(content[at:stop].lstrip(b"\0"))
+    box = content.find(b"ftyp", end, end + 8) - 4
+    return box if box >= at else end
 
 
 def _is_archive(content: bytes) -> bool:

@@ -11,7 +11,9 @@ from assay.synthetic.arrays import Colour, between, stream
 from assay.synthetic.defects import ALTERATIONS, Defect
 from assay.synthetic.glyphs import Letterform
 from assay.synthetic.grain import Leather
-from assay.synthetic.styles import Style
+from assay.synthetic.motifs import Lattice
+from assay.synthetic.stitches import Seam
+from assay.synthetic.styles import Exterior, Hardware, Lining, Style
 from assay.views import VIEWS, View
 
 # What a stream of random numbers is for; with an item's seed these keep a defect from moving anything else.
@@ -90,10 +92,50 @@ def _struck(form: Letterform, rng: np.random.Generator) -> Letterform:
     )
 
 
+def _seam(seam: Seam, rng: np.random.Generator) -> Seam:
+    return replace(
+        seam,
+        pitch=seam.pitch * between(rng, 0.985, 1.015),
+        angle_deg=seam.angle_deg + between(rng, -1.0, 1.0),
+        thickness=seam.thickness * between(rng, 0.97, 1.03),
+        colour=_tinted(seam.colour, rng),
+    )
+
+
+def _hardware(hardware: Hardware, rng: np.random.Generator) -> Hardware:
+    return replace(
+        hardware,
+        leather=_hide(hardware.leather, rng),
+        metal=_tinted(hardware.metal, rng),
+        grain_angle_deg=hardware.grain_angle_deg + between(rng, -2.0, 2.0),
+        grain_pitch=hardware.grain_pitch * between(rng, 0.95, 1.05),
+        engraving=hardware.engraving * between(rng, 0.93, 1.07),
+        form=_struck(hardware.form, rng),
+    )
+
+
+def _lining(lining: Lining, phase: list[float], rng: np.random.Generator) -> Lining:
+    return replace(
+        lining,
+        pitch=lining.pitch * between(rng, 0.985, 1.015),
+        warp=_tinted(lining.warp, rng),
+        weft=_tinted(lining.weft, rng),
+        figure=_tinted(lining.figure, rng),
+        angle_deg=lining.angle_deg + between(rng, -1.0, 1.0),
+        lattice=replace(
+            lining.lattice, pitch=lining.lattice.pitch * between(rng, 0.99, 1.01), phase=(phase[0], phase[1])
+        ),
+    )
+
+
+def _exterior(exterior: Exterior, lattice: Lattice, rng: np.random.Generator) -> Exterior:
+    ground, trim = _hide(exterior.ground, rng), _hide(exterior.trim, rng)
+    return replace(exterior, ground=ground, trim=trim, ink=_tinted(exterior.ink, rng), lattice=lattice)
+
+
 def _within_tolerance(style: Style, rng: np.random.Generator) -> Style:
-    """Everything about an item that varies from one genuine one to the next."""
-    exterior, logo, stitching = style.exterior, style.logo, style.stitching
-    hardware, code, lining = style.hardware, style.date_code, style.lining
+    """Everything about an item that varies from one genuine one to the next. The order of draws is part of an item."""
+    exterior, logo, stitching, code = style.exterior, style.logo, style.stitching, style.date_code
     phase, lining_phase = rng.uniform(0.0, 2.0, 2).tolist(), rng.uniform(0.0, 2.0, 2).tolist()
     lattice = replace(
         exterior.lattice,
@@ -101,38 +143,15 @@ def _within_tolerance(style: Style, rng: np.random.Generator) -> Style:
         angle_deg=exterior.lattice.angle_deg + between(rng, -0.8, 0.8),
         phase=(phase[0], phase[1]),
     )
-    seam = replace(
-        stitching.seam,
-        pitch=stitching.seam.pitch * between(rng, 0.985, 1.015),
-        angle_deg=stitching.seam.angle_deg + between(rng, -1.0, 1.0),
-        thickness=stitching.seam.thickness * between(rng, 0.97, 1.03),
-        colour=_tinted(stitching.seam.colour, rng),
-    )
-    logo_form = _struck(logo.forms[0], rng)
+    seam, logo_form = _seam(stitching.seam, rng), _struck(logo.forms[0], rng)
     return replace(
         style,
-        exterior=replace(
-            exterior, ground=_hide(exterior.ground, rng), trim=_hide(exterior.trim, rng),
-            ink=_tinted(exterior.ink, rng), lattice=lattice,
-        ),
+        exterior=_exterior(exterior, lattice, rng),
         logo=replace(logo, leather=_hide(logo.leather, rng), forms=(logo_form,) * len(logo.forms)),
         stitching=replace(
-            stitching, seam=seam, leather=_hide(stitching.leather, rng), second=_hide(stitching.second, rng),
+            stitching, seam=seam, leather=_hide(stitching.leather, rng), second=_hide(stitching.second, rng)
         ),
-        hardware=replace(
-            hardware, leather=_hide(hardware.leather, rng), metal=_tinted(hardware.metal, rng),
-            grain_angle_deg=hardware.grain_angle_deg + between(rng, -2.0, 2.0),
-            grain_pitch=hardware.grain_pitch * between(rng, 0.95, 1.05),
-            engraving=hardware.engraving * between(rng, 0.93, 1.07), form=_struck(hardware.form, rng),
-        ),
+        hardware=_hardware(style.hardware, rng),
         date_code=replace(code, leather=_hide(code.leather, rng), form=_struck(code.form, rng)),
-        lining=replace(
-            lining, pitch=lining.pitch * between(rng, 0.985, 1.015), warp=_tinted(lining.warp, rng),
-            weft=_tinted(lining.weft, rng), figure=_tinted(lining.figure, rng),
-            angle_deg=lining.angle_deg + between(rng, -1.0, 1.0),
-            lattice=replace(
-                lining.lattice, pitch=lining.lattice.pitch * between(rng, 0.99, 1.01),
-                phase=(lining_phase[0], lining_phase[1]),
-            ),
-        ),
-    )  # fmt: skip
+        lining=_lining(style.lining, lining_phase, rng),
+    )

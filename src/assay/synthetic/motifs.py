@@ -127,7 +127,7 @@ def pattern_tile(motifs: tuple[Motif, ...], lattice: Lattice, cell_px: int, only
             continue
         stamp = draw_motif(motif, size)
         for row in range(2 * count):
-            column = (index - row // 2 * 1 - row % 2 * (count // 2)) % count
+            column = (index - row // 2 - row % 2 * (count // 2)) % count
             shift = cell_px // 2 if lattice.staggered and row % 2 else 0
             _stamp_wrapped(tile, stamp, (row * 2 + 1) * cell_px // 2, (column * 2 + 1) * cell_px // 2 + shift)
     return tile

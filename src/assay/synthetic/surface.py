@@ -36,8 +36,8 @@ def _zeros(size_px: int) -> Field:
 class Surface:
     """A square that is drawn on. `scale_px` pixels to a photo's width; all fields f32[n, n], albedo f32[3, n, n].
 
-    height: photo widths; gloss, metal, overhang (parts that stand off and cast shadows), flat (backdrop) in 0..1;
-    brush: slope of a metal's grain along x and y; altered: what a defect changed.
+    height: photo widths; gloss, metal, overhang (parts that stand off and cast shadows) in 0..1; altered: what a
+    defect changed; x f32[1, n] and y f32[n, 1]: places in photo widths.
     """
 
     scale_px: float

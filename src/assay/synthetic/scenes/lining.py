@@ -22,12 +22,11 @@ _TRIM = 0.17
 _DRAFTS = {
     Weave.PLAIN: ("10", "01"),
     Weave.TWILL: ("1100", "0110", "0011", "1001"),
-    Weave.HERRINGBONE: ("11001100", "01100110", "00110011", "01100110"),
+    Weave.HERRINGBONE: ("11000011", "01100110", "00111100", "10011001", "11000011", "01100110", "00111100", "10011001"),
     Weave.SATIN: ("01111", "11011", "11110", "10111", "11101"),
     Weave.BASKET: ("1100", "1100", "0011", "0011"),
 }
 _FIGURE = ("10000", "00100", "00001", "01000", "00010")
-_HERRINGBONE = ("11000011", "01100110", "00111100", "10011001", "11000011", "01100110", "00111100", "10011001")
 
 
 def draw_lining(surface: Surface, made: Made) -> None:
@@ -41,10 +40,6 @@ def draw_lining(surface: Surface, made: Made) -> None:
         trimmed = _draw_pocket(surface, made)
     if made.defects:
         _mark(surface, made, motif, trimmed < 0.5)
-
-
-def _draft(lining: Lining) -> tuple[str, ...]:
-    return _HERRINGBONE if lining.weave is Weave.HERRINGBONE else _DRAFTS[lining.weave]
 
 
 @lru_cache(maxsize=32)
@@ -64,7 +59,7 @@ def _woven(draft: tuple[str, ...], cell_px: int) -> tuple[Pixels, Pixels]:
 def _weave(surface: Surface, lining: Lining, motif: Field) -> None:
     pitch_px = lining.pitch * surface.scale_px
     cell_px = max(4, round(pitch_px))
-    ground, figure = _woven(_draft(lining), cell_px), _woven(_FIGURE, cell_px)
+    ground, figure = _woven(_DRAFTS[lining.weave], cell_px), _woven(_FIGURE, cell_px)
 
     def laid(tile: Pixels) -> Field:
         return lay_pattern(tile, cell_px, pitch_px, lining.angle_deg, (0.0, 0.0), surface.size_px)

@@ -57,10 +57,17 @@ class LeaseBook(Generic[Held]):
             self._put(entry)
             raise
 
-    def clear(self) -> None:
-        """All of them are lost: the broker has them again."""
-        self._entries.clear()
+    @property
+    def leases(self) -> list[Lease]:
+        return [entry.lease for entry in self._entries.values()]
+
+    def lose(self, which: Callable[[Held], bool]) -> None:
+        """The broker has them again."""
+        self._entries = {token: entry for token, entry in self._entries.items() if not which(entry.held)}
         self._watch()
+
+    def clear(self) -> None:
+        self.lose(lambda _: True)
 
     async def expire(self) -> None:
         """Give back what ran out; the timer calls it."""

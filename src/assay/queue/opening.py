@@ -20,6 +20,8 @@ def open_queue(settings: Settings) -> JobQueue:
             return MemoryQueue()
         case "amqp" | "amqps":
             return _rabbitmq(settings.queue_url)
+        case "kafka":
+            return _kafka(settings.queue_url)
         case _:
             raise invalid(
                 f"setting queue_url is {settings.queue_url!r}; expected '', memory:, amqp://... or kafka://..."
@@ -32,6 +34,14 @@ def _rabbitmq(url: str) -> JobQueue:
     except ModuleNotFoundError as err:
         raise _needs_extra("RabbitMQ", err) from err
     return RabbitQueue(url)
+
+
+def _kafka(url: str) -> JobQueue:
+    try:
+        from assay.queue.kafka import KafkaQueue
+    except ModuleNotFoundError as err:
+        raise _needs_extra("Kafka", err) from err
+    return KafkaQueue(url)
 
 
 def _needs_extra(broker: str, err: ModuleNotFoundError) -> Refusal:

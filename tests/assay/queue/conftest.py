@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.assay.queue.rigs import MemoryRig, RabbitRig, Rig, SqliteRig
+from tests.assay.queue.kafka_mock import KafkaMock, librdkafka
+from tests.assay.queue.rigs import KafkaRig, MemoryRig, RabbitRig, Rig, SqliteRig
 from tests.assay.servers import RabbitServer, why_no_rabbitmq
 
 
@@ -25,7 +27,28 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Generator[RabbitServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "sqlite", "rabbitmq"])
+@pytest.fixture(scope="session")
+def kafka_mock() -> Generator[KafkaMock]:
+    library = librdkafka()
+    if library is None:
+        pytest.skip("no librdkafka for its mock cluster: pip install confluent-kafka; or set KAFKA_BOOTSTRAP=host:port")
+    with KafkaMock(library) as mock:
+        yield mock
+
+
+@pytest.fixture
+def kafka_url(request: pytest.FixtureRequest) -> str:
+    """One partition each: what is published in order is read in order."""
+    prefix = uuid4().hex
+    if servers := os.environ.get("KAFKA_BOOTSTRAP"):
+        return f"kafka://{servers}/{prefix}?partitions=1"
+    mock: KafkaMock = request.getfixturevalue("kafka_mock")
+    for topic in ("express", "express-retry", "normal", "normal-retry", "dead"):
+        mock.make(f"{prefix}-{topic}", 1)
+    return f"kafka://{mock.servers}/{prefix}?partitions=0"
+
+
+@pytest.fixture(params=["memory", "sqlite", "rabbitmq", "kafka"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Rig]:
     rig = _rig(request, tmp_path)
     yield rig
@@ -38,5 +61,7 @@ def _rig(request: pytest.FixtureRequest, folder: Path) -> Rig:
             return MemoryRig()
         case "sqlite":
             return SqliteRig(folder / "queue.sqlite")
+        case "kafka":
+            return KafkaRig(request.getfixturevalue("kafka_url"))
         case _:
             return RabbitRig(request.getfixturevalue("rabbit").url, uuid4().hex)

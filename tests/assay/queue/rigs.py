@@ -10,6 +10,7 @@ from typing import Protocol
 
 from assay.cases import Lane
 from assay.queue.jobs import Job, JobQueue
+from assay.queue.kafka import KafkaQueue
 from assay.queue.memory import MemoryQueue
 from assay.queue.rabbitmq import RabbitQueue
 from assay.queue.sqlite import SqliteQueue
@@ -116,6 +117,29 @@ class RabbitRig:
 
     async def close(self) -> None:
         await asyncio.gather(*(queue.close() for queue in self._queues))
+
+
+class KafkaRig:
+    """One object for all: another process gets only what lies in the partitions assigned to it."""
+
+    tells_duplicates = False
+
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self._queue = KafkaQueue(url, self.clock)
+
+    async def queue(self) -> JobQueue:
+        await self._queue.open()
+        return self._queue
+
+    async def pass_lease(self, seconds: float) -> None:
+        self.clock.now_s += seconds
+        await self._queue.expire()
+
+    pass_delay = pass_lease
+
+    async def close(self) -> None:
+        await self._queue.close()
 
 
 def a_job(name: str, lane: Lane = Lane.NORMAL) -> Job:

@@ -34,10 +34,11 @@ class PostgresServer:
     ``is_durable``: it waits for the disk at every commit; slower, and needed only where the machine itself crashes.
     """
 
-    def __init__(self, is_durable: bool = False) -> None:
+    def __init__(self, is_durable: bool = False, programs: Path = PROGRAMS) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="assay-pg-"))  # short: sockets have short names
         self._port = free_port()
         self._is_durable = is_durable
+        self._programs = programs
         self._server: subprocess.Popen[str] | None = None
         self._names = count(1)
 
@@ -63,8 +64,8 @@ class PostgresServer:
     def start(self) -> None:
         if _account():
             shutil.chown(self._folder, _account()["user"], _account()["group"])
-        make = [PROGRAMS / "initdb", "-D", self._folder / "db", "-U", "assay", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*make, "--locale=C.UTF-8"], check=True, capture_output=True, cwd="/", **_account())
+        make = [self._programs / "initdb", "-D", self._folder / "db", "-U", "assay", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*make, "--no-sync", "--locale=C.UTF-8"], check=True, capture_output=True, cwd="/", **_account())
         self.restart()
 
     def restart(self) -> None:
@@ -75,7 +76,7 @@ class PostgresServer:
             settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [f"--{name}={value}" for name, value in settings.items()]
         self._server = subprocess.Popen(
-            [PROGRAMS / "postgres", "-D", self._folder / "db", *options],
+            [self._programs / "postgres", "-D", self._folder / "db", *options],
             cwd="/",
             text=True,
             stdin=subprocess.DEVNULL,
@@ -116,7 +117,9 @@ class PostgresServer:
     def _children(self) -> list[int]:
         """Each has a session of its own, so that no group holds them all."""
         assert self._server is not None
-        return [int(pid) for pid in Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()]
+        return [
+            int(pid) for pid in Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()
+        ]
 
     def _until_ready(self, server: subprocess.Popen[str]) -> None:
         assert server.stderr is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,6 +50,11 @@ def _unpacked(what: str) -> Refusal:
     return unavailable(f"{what}; pack the engines for this machine with `assay pack`")
 
 
+def served_version(identity: EngineIdentity) -> str:
+    """The version under which an engine is served. Requests name it: no other engine ever answers them."""
+    return str(1 + int(identity.engine_digest[:14], 16))
+
+
 def serving_folder(engines: Path) -> Path:
     """``engines/serving``: the repository that holds the photo engine, brought up to date.
 
@@ -60,13 +66,17 @@ def serving_folder(engines: Path) -> Path:
     config = _CONFIG % identity
     if _text_of(model / "config.pbtxt") == config:
         return folder
-    (model / "1").mkdir(parents=True, exist_ok=True)
+    version = model / served_version(identity)
+    version.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=engines, prefix=".serving-") as name:
         new = Path(name)
         os.link(engines / f"{PHOTO}.fusee", new / "model.fusee")
         (new / "config.pbtxt").write_text(config)
-        (new / "model.fusee").replace(model / "1" / "model.fusee")
+        (new / "model.fusee").replace(version / "model.fusee")
         (new / "config.pbtxt").replace(model / "config.pbtxt")  # last: it says that the rest is here
+    for other in model.iterdir():
+        if other.is_dir() and other != version:
+            shutil.rmtree(other)
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assay.errors import Reason, Refusal, unavailable
 from assay.vision.answers import INPUT, OUTPUTS, batches, features_of
-from assay.vision.engines import PHOTO, identity_of, serving_folder
+from assay.vision.engines import PHOTO, identity_of, served_version, serving_folder
 from assay.vision.lens import EngineIdentity, Features, Pixels
 from fusee.server.door import DoorCounts
 from fusee.server.engine_room import EngineRoom
@@ -56,12 +56,12 @@ class LocalLens:
         """One request for each MOST_PHOTOS photographs; they run together with those of other callers."""
         if self._room is None:
             raise unavailable("the lens is closed; open it first")
-        plane = self._room.plane
-        answers = await asyncio.gather(*(_ask(plane, batch) for batch in batches(photos)))
+        plane, version = self._room.plane, served_version(self._identity)
+        answers = await asyncio.gather(*(_ask(plane, version, batch) for batch in batches(photos)))
         return [features for answer in answers for features in answer]
 
 
-async def _ask(plane: DataPlane, batch: Pixels) -> list[Features]:
+async def _ask(plane: DataPlane, version: str, batch: Pixels) -> list[Features]:
     answered: asyncio.Future[InferResponse | ServingError] = asyncio.get_running_loop().create_future()
 
     def done(answer: InferResponse | ServingError) -> None:
@@ -69,7 +69,7 @@ async def _ask(plane: DataPlane, batch: Pixels) -> list[Features]:
             answered.set_result(answer)
 
     tensor = Tensor(INPUT, "UINT8", batch.shape, batch)
-    ticket = plane.infer(InferRequest(PHOTO, "", "", (tensor,), _WANTED), done)
+    ticket = plane.infer(InferRequest(PHOTO, version, "", (tensor,), _WANTED), done)
     try:
         answer = await answered
     except asyncio.CancelledError:

@@ -14,12 +14,13 @@ from tritonclient.utils import InferenceServerException
 
 from assay.errors import Reason, Refusal, invalid, unavailable
 from assay.vision.answers import INPUT, OUTPUTS, batches, features_of
-from assay.vision.engines import ENGINE_PARAMETER, MODEL_PARAMETER, PHOTO
+from assay.vision.engines import ENGINE_PARAMETER, MODEL_PARAMETER, PHOTO, served_version
 from assay.vision.lens import EngineIdentity, Features, Pixels
 
 DEADLINE_S = 30.0  # for one batch, all tries together
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries
 MOST_BYTES = 64 * 1024 * 1024  # of one message; features of 16 photographs are 7 MB
+_AWAY = ("StatusCode.UNAVAILABLE", "StatusCode.NOT_FOUND")  # it still loads, or came back with another engine
 _CHANNEL = (
     ("grpc.max_send_message_length", MOST_BYTES),
     ("grpc.max_receive_message_length", MOST_BYTES),
@@ -76,7 +77,8 @@ class RemoteLens:
         tensor = InferInput(INPUT, list(batch.shape), "UINT8")
         tensor.set_data_from_numpy(batch)
         wanted = [InferRequestedOutput(name) for name in OUTPUTS]
-        result: Any = await self._opened().infer(PHOTO, [tensor], outputs=wanted, client_timeout=left_s)
+        version = served_version(self._expected)
+        result: Any = await self._opened().infer(PHOTO, [tensor], version, wanted, client_timeout=left_s)
         return features_of({name: result.as_numpy(name) for name in OUTPUTS})
 
     async def _check(self, left_s: float) -> None:
@@ -98,7 +100,7 @@ class RemoteLens:
             try:
                 return await ask(max(ends - monotonic(), 0.001))
             except InferenceServerException as err:
-                if err.status() != "StatusCode.UNAVAILABLE" or monotonic() + pause_s >= ends:
+                if err.status() not in _AWAY or monotonic() + pause_s >= ends:
                     raise self._refusal(err) from err
                 self._is_known = False
             await asyncio.sleep(pause_s)

@@ -8,7 +8,6 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from assay.imaging.heat import colours, overlay
 from assay.report import qr
@@ -53,7 +52,7 @@ def content_security_policy(form_action: str = "'none'") -> str:
 
 
 def _head(form_action: str) -> dict[str, str]:
-    return {"style": Markup(_style()), "policy": content_security_policy(form_action)}
+    return {"style": _style(), "policy": content_security_policy(form_action)}
 
 
 @cache

@@ -202,9 +202,8 @@ def _decision(shown: Sheet) -> Story:
         [_text(f"On {shown.decided}, from {opinions}. The automatic verdict was {shown.automatic_verdict}.")],
         *([[_text(decision.note)]] if decision.note else []),
     ]
-    box = Table(
-        lines, colWidths=[INNER], style=[("BOX", (0, 0), (-1, -1), 0.8, INK), ("LEFTPADDING", (0, 0), (-1, -1), 24)]
-    )
+    ruled = [("BOX", (0, 0), (-1, -1), 0.8, INK), ("LEFTPADDING", (0, 0), (-1, -1), 24)]
+    box = Table(lines, colWidths=[INNER], splitInRow=1, style=ruled)
     return [Spacer(0, 10), box]
 
 

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from assay.errors import Refusal, invalid
 from assay.report.canonical import canonical
-from assay.report.signing import ALGORITHM, FORMAT
+from assay.report.signing import ALGORITHM, FORMAT, KEYS_FORMAT, key_id
 
 MEMBERS = {"format", "id", "issued_at", "valid_until", "audit_head", "result", "result_sha256", "stages", "signature"}
 TEXT_MEMBERS = ("id", "issued_at", "audit_head", "result_sha256")
 SIGNATURE_MEMBERS = {"algorithm", "key", "value"}
 SIGNATURE_VALUE = re.compile(r"[0-9a-f]{128}")
+KEY_BYTES = 32
 MOST_BYTES = 4 * 1024 * 1024  # of a document that is offered for verification
 
 
@@ -72,6 +73,21 @@ def verify(
     )
     verdict, signed_by = content["result"]["verdict"], content["signature"]["key"]
     return Verified(checks, content["id"], content["issued_at"], verdict, content["result_sha256"], signed_by)
+
+
+def read_public_keys(document: bytes) -> dict[str, bytes]:
+    """The keys that an issuer published. Raises Refusal INVALID for anything else than ``public_keys_document``."""
+    try:
+        published = json.loads(document)
+        keys = [bytes.fromhex(entry["public_key"]) for entry in published["keys"]]
+        named = {entry["id"]: key for entry, key in zip(published["keys"], keys, strict=True)}
+    except (ValueError, TypeError, KeyError, RecursionError) as err:
+        raise invalid(f"Not a list of keys; expected JSON of format {KEYS_FORMAT} as the issuer publishes it.") from err
+    misnamed = [name for name, key in named.items() if len(key) != KEY_BYTES or key_id(key) != name]
+    if published.get("format") != KEYS_FORMAT or misnamed:
+        found = f"key {misnamed[0]} is not what its id says" if misnamed else f"format {published.get('format')!r}"
+        raise invalid(f"The list of keys has {found}; expected format {KEYS_FORMAT} as the issuer publishes it.")
+    return named
 
 
 def reproduces(document: bytes, other: bytes) -> bool:

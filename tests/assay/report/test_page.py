@@ -13,6 +13,7 @@ from assay.imaging.heat import overlay
 from assay.report.canonical import canonical
 from assay.report.document import Decision
 from assay.report.page import content_security_policy, html, verification_page
+from assay.report.signing import issue
 from assay.report.verification import verify
 from assay.report.wording import PHRASES
 
@@ -159,6 +160,31 @@ def test_a_decision_by_people_counts(reported) -> None:
     assert "from 2 independent opinions. The automatic verdict was NOT CONSISTENT" in outline.text
     assert "Seen & compared." in outline.text
     assert "banner consistent" in outline.attributes("div", "class")
+
+
+def luminance(colour: str) -> float:
+    """Relative, of '#rrggbb', as WCAG 2 defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_text_can_be_read_on_its_ground(reported) -> None:
+    page = page_of(reported())
+    pairs = re.findall(r"--tone: (#\w{6}); --tint: (#\w{6})", page)
+    colours = dict(re.findall(r"--(ink|soft|paper|panel|gold): (#\w{6})", page))
+    pairs += [(colours[text], colours[ground]) for text in ("ink", "soft", "gold") for ground in ("paper", "panel")]
+    assert len(pairs) == 12
+    for text, ground in pairs:
+        dark, light = luminance(text), luminance(ground)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def test_a_limited_validity_is_shown(reported, signer) -> None:
+    issued = reported()
+    until = issued.findings.case.created_at.replace(year=2027)
+    document = issue(issued.findings, "rep-02", until, (), signer, valid_until=until)
+    assert "valid until 21 November 2027, 16:38 UTC" in Outline(html(document, issued.picture, VERIFY_URL)).text
 
 
 def test_a_notice_stands_above_all(reported) -> None:

@@ -1,4 +1,5 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pypdf
@@ -69,6 +70,21 @@ def test_a_decision_and_a_notice_are_shown(reported) -> None:
         assert stated in text
     assert "The automatic verdict was NOT CONSISTENT" in text
     assert "Synthetic demonstration images" in text
+
+
+def test_the_longest_claim_and_a_long_note_fit(reported) -> None:
+    issued = reported(brand="W" * 80, model="Wo " * 26)
+    decision = Decision(Verdict.CONSISTENT, "Ana", issued.findings.case.created_at, "Compared in hand. " * 600)
+    text = text_of(paper_of(issued, decision=decision))
+    assert "W" * 80 in text.replace(" ", "")
+    assert text.count("Compared in hand.") == 600
+
+
+def test_papers_drawn_at_once_are_the_same(reported) -> None:
+    issued = reported()
+    with ThreadPoolExecutor(4) as pool:
+        papers = set(pool.map(lambda _: pdf(issued.document, issued.picture, VERIFY_URL), range(8)))
+    assert len(papers) == 1
 
 
 def test_missing_and_unusable_photographs_come_with_advice(reported) -> None:

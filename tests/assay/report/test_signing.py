@@ -17,9 +17,17 @@ from assay.report.canonical import canonical
 from assay.report.document import Stage
 from assay.report.result import result
 from assay.report.signing import Signer, issue, key_id, public_keys_document
-from assay.report.verification import reproduces, verify
+from assay.report.verification import read_public_keys, reproduces, verify
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def keyed(values: st.SearchStrategy) -> st.SearchStrategy:
+    return st.dictionaries(st.sampled_from(["format", "keys", "id", "public_key"]), values)
 
 
 def failed(document: bytes, signer: Signer, **circumstances) -> list[str]:
@@ -137,8 +145,21 @@ def test_a_key_file_with_something_else_is_refused(key_file: Path) -> None:
         Signer(key_file)
 
 
-def test_the_published_keys_verify(reported, signer) -> None:
-    published = json.loads(public_keys_document(signer, {"00ff": bytes(32)}))
-    keys = {entry["id"]: bytes.fromhex(entry["public_key"]) for entry in published["keys"]}
-    assert keys == {"00ff": bytes(32)} | signer.keys
+def test_the_published_keys_verify(reported, signer, key_file) -> None:
+    replaced = Signer(key_file)
+    keys = read_public_keys(public_keys_document(signer, replaced.keys))
+    assert keys == replaced.keys | signer.keys
     assert verify(reported().document, keys).passed
+
+
+def test_a_key_under_another_id_is_refused(signer) -> None:
+    published = public_keys_document(signer).replace(signer.key_id.encode(), b"00ff00ff00ff00ff")
+    with pytest.raises(Refusal, match="key 00ff00ff00ff00ff is not what its id says"):
+        read_public_keys(published)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=80) | st.recursive(st.none() | st.text(), lambda v: st.lists(v) | keyed(v)).map(as_json))
+def test_what_is_no_list_of_keys_is_refused(content) -> None:
+    with pytest.raises(Refusal, match=r"expected (JSON of )?format assay-keys/1"):
+        read_public_keys(content)

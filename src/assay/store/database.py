@@ -97,7 +97,7 @@ def _parsed(url: str) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    Path(str(url.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(Path(str(url.database)).parent)
     engine = create_engine(
         url,
         pool_size=CONNECTIONS,
@@ -108,6 +108,13 @@ def _sqlite(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as err:
+        raise invalid(f"the folder of the database, {folder}, cannot be made: {err.strerror}") from err
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy.exc import DatabaseError
 
 from assay.errors import invalid
 from assay.store.database import Database
@@ -13,7 +14,14 @@ _LOCK = 0x61737361  # "assa": PostgreSQL's advisory lock for making the tables
 
 def create_tables(database: Database) -> None:
     """Make what is missing. Two processes may do so at once. Raises Refusal INVALID when the database is newer than
-    this code, UNAVAILABLE when it does not answer."""
+    this code or is none, UNAVAILABLE when it does not answer."""
+    try:
+        _create_tables(database)
+    except DatabaseError as err:
+        raise invalid(f"setting store_url names what is not a database that Assay can use: {err.orig}") from err
+
+
+def _create_tables(database: Database) -> None:
     with database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -8,7 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from assay.cases import Case, Claim, Fault, Finding, Lane, Photo, Tenant, Verdict
+from assay.errors import Reason, Refusal
 from assay.settings import Settings
 from assay.store import Store
 from assay.views import VIEWS, View
@@ -81,3 +84,7 @@ class Bench:
 
 def files_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def refused(reason: Reason, matching: str) -> pytest.RaisesExc[Refusal]:
+    return pytest.RaisesExc(Refusal, match=matching, check=lambda err: err.reason is reason)

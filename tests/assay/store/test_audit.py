@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def told(bench: Bench) -> Bench:
 def test_entries_form_a_chain_that_holds(told: Bench) -> None:
     entries = told.store.audit.entries(told.tenant.id)
     assert [entry.seq for entry in entries] == [1, 2, 3, 4, 5, 6]
-    assert all(later.previous == earlier.hash for earlier, later in zip(entries, entries[1:], strict=False))
+    assert all(later.previous == earlier.hash for earlier, later in pairwise(entries))
     assert told.store.audit.verify(told.tenant.id) is None
     assert told.store.audit.head(told.tenant.id) == (6, entries[-1].hash)
     assert entries[1].details == {"n": 2, "ü": [None, True]}

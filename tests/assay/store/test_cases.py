@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.assay.store.making import CLAIM, Bench, a_photo, files_in, sha256
+from tests.assay.store.making import CLAIM, Bench, a_photo, files_in, refused, sha256
 
 from assay.cases import CaseState, Claim, Lane, Verdict
-from assay.errors import Reason, Refusal
+from assay.errors import Reason
 from assay.views import VIEWS, View
-
-
-def refused(reason: Reason, matching: str) -> pytest.RaisesExc[Refusal]:
-    return pytest.RaisesExc(Refusal, match=matching, check=lambda err: err.reason is reason)
 
 
 class TestDrafts:

@@ -86,7 +86,9 @@ def test_a_cursor_from_elsewhere_is_refused(cursor: str) -> None:
     assert caught.value.reason is Reason.INVALID
 
 
-@pytest.mark.parametrize("written", ["[]", "1", '["2026-01-01",5]', '["2026-01-01","case_1"]', '[5,"case_1"]', "[" * 99_999])
+@pytest.mark.parametrize(
+    "written", ["[]", "1", '["2026-01-01",5]', '["2026-01-01","case_1"]', '[5,"case_1"]', "[" * 99_999]
+)
 def test_a_cursor_of_other_json_is_refused(written: str) -> None:
     with pytest.raises(Refusal, match="is not one that a list ended with"):
         _position(base64.urlsafe_b64encode(written.encode()).decode())

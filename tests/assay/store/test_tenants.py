@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import TextClause, create_engine, text
 from tests.assay.store.making import Bench, files_in
 
 from assay.cases import Caller, Scope
@@ -83,5 +83,5 @@ class TestKeys:
         assert not any(random.encode() in file.read_bytes() for file in files_in(bench.settings.home))
 
 
-def _all_of(table: str):
+def _all_of(table: str) -> TextClause:
     return text(f"SELECT * FROM {table}")

@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAlreadyExistsError, for_code
 
 from assay.cases import Lane
 from assay.errors import invalid, unavailable
@@ -201,9 +201,9 @@ class KafkaQueue(ConsumerRebalanceListener):
             await claimer.topics()
         for partition, records in came.items():
             for record in records:
-                await self._keep(partition, record)
+                self._keep(partition, record)
 
-    async def _keep(self, partition: TopicPartition, record: Record) -> None:
+    def _keep(self, partition: TopicPartition, record: Record) -> None:
         progress = self._progress.setdefault(partition, _Progress(record.offset))
         if record.offset < progress.next_offset:
             return  # read before a rebalance that left the partition here
@@ -219,12 +219,15 @@ class KafkaQueue(ConsumerRebalanceListener):
         self._ready.append(_Read(job, attempts, ready_at_s, partition, record.offset, record.timestamp))
 
     async def _settle(self, read: _Read) -> None:
-        progress = self._progress[read.partition]
+        """Raises LeaseLost where the partition was given to another process."""
+        progress = self._progress.get(read.partition)
+        if progress is None:
+            raise _moved(read)
         progress.unsettled.discard(read.offset)
         try:
             await (await self._claiming()).commit({read.partition: progress.to_commit})
-        except CommitFailedError as err:
-            raise LeaseLost(f"job {read.job.id}: its partition {read.partition} is another process' now") from err
+        except (CommitFailedError, IllegalStateError) as err:
+            raise _moved(read) from err
 
     async def _send(
         self, producer: AIOKafkaProducer, topic: str, job: Job, headers: Headers | None = None, key: str = ""
@@ -256,6 +259,7 @@ class KafkaQueue(ConsumerRebalanceListener):
                 for records in (await reader.getmany(timeout_ms=round(LOOK_S * 1000))).values():
                     for record in records:
                         _fold(letters, record)
+            reader.unsubscribe()  # it would go on fetching
         return letters
 
     @asynccontextmanager
@@ -295,7 +299,7 @@ class KafkaQueue(ConsumerRebalanceListener):
     async def _reading(self) -> AIOKafkaConsumer:
         async with self._connecting:
             if self._reader is None:
-                reader = self._consumer()
+                reader = self._consumer(fetch_max_wait_ms=20)
                 await _started(reader)
                 self._reader = reader
             return self._reader
@@ -340,6 +344,10 @@ class KafkaQueue(ConsumerRebalanceListener):
 
     def _retries(self, lane: Lane) -> str:
         return f"{self._prefix}-{lane.value}-retry"
+
+
+def _moved(read: _Read) -> LeaseLost:
+    return LeaseLost(f"job {read.job.id}: {read.partition} was given to another process, which does it again")
 
 
 async def _started(client: Client) -> None:

@@ -162,9 +162,22 @@ def _draw_sign(pen: ImageDraw.ImageDraw, sign: str, form: Letterform, at: float,
     strokes = _strokes(sign, form.squareness)
     half = form.serif / max(wide - form.weight, 0.1)
     bars = [bar for stroke in strokes for bar in _serifs(stroke, half)] if form.serif > 0 else []
-    for stroke in (*strokes, *bars):
+    for bar in bars:
+        pen.line([placed(x, y) for x, y in bar], fill=255, width=round(nib_px))
+    for stroke in strokes:
         path = [placed(x, y) for x, y in stroke]
-        pen.line(path, fill=255, width=round(nib_px), joint="curve")
-        if form.rounded or stroke[0] == stroke[-1]:
+        round_ends = form.rounded or stroke[0] == stroke[-1]
+        pen.line(path if round_ends else _lengthened(path, nib_px / 2), fill=255, width=round(nib_px), joint="curve")
+        if round_ends:
             for x, y in (path[0], path[-1]):
                 pen.ellipse((x - nib_px / 2, y - nib_px / 2, x + nib_px / 2, y + nib_px / 2), fill=255)
+
+
+def _lengthened(path: list[tuple[float, float]], by_px: float) -> list[tuple[float, float]]:
+    """A path whose ends reach further, so that square ends meet the edge of the letter's box."""
+
+    def beyond(end: tuple[float, float], before: tuple[float, float]) -> tuple[float, float]:
+        share = by_px / max(math.hypot(end[0] - before[0], end[1] - before[1]), 1e-6)
+        return (end[0] + (end[0] - before[0]) * share, end[1] + (end[1] - before[1]) * share)
+
+    return [beyond(path[0], path[1]), *path[1:-1], beyond(path[-1], path[-2])]

@@ -69,7 +69,8 @@ def grain_tile(grain: Grain, cells: int, seed: int) -> Field:
     x, y = axis[None, :], axis[:, None]
     fine = _common_noise(seed % 4, min(cells * 26 // 120 * 12, 180))
     if grain is Grain.PEBBLED:
-        return np.sqrt(np.minimum(np.abs(band_noise(seed, cells * 0.6, 0.35)) * 1.3, 1.0)) + 0.06 * fine
+        creases = np.minimum(*(np.abs(band_noise(seed + k, cells * 0.5, 0.3)) for k in range(2)))
+        return np.sqrt(np.minimum(creases * 1.7, 1.0)) + 0.06 * fine
     if grain is Grain.SMOOTH:
         return 0.5 + 0.12 * band_noise(seed, cells, 0.5) + 0.08 * fine
     bend = _common_noise(seed % 4, max(cells // 6, 3))

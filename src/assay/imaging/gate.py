@@ -22,7 +22,7 @@ GATE_SIDE = 256  # pixels: the longest side of what is measured
 
 LEAST_SHORT_SIDE = 480.0  # pixels of the photograph: half as much again as the networks see
 LEAST_DETAIL = 50.0  # variance of the Laplacian, in grey levels squared
-LEAST_FINE_SHARE = 0.10  # energy of the finest details against that of four times coarser ones
+LEAST_FINE_SHARE = 0.06  # energy of the finest details against that of four times coarser ones
 LEAST_BRIGHTNESS = 53.0  # of 255: what all but the lightest hundredth stays below
 MOST_CLIPPED = 0.20  # of the subject: a channel at its end
 MOST_GLARE = 0.05  # of the photograph: white spots that are not its backdrop
@@ -32,7 +32,7 @@ _TILE = 8  # pixels of GATE_SIDE
 _PLAIN_LEVELS, _PLAIN_SHARE = 2.0, 0.045  # a plain tile's lightest pixel is at most this above its darkest one
 _WHITE, _CLIPPED = 250, 253  # of 255: all channels; any channel
 _BACKDROP_RIM = 0.2  # of the rim of the photograph: white that touches more of it lies behind the subject,
-_MOST_BACKDROP = 0.5  # unless it is more than this of the photograph: then the subject itself is burnt out
+_MOST_BACKDROP = 0.45  # unless it is more than this of the photograph: then the subject itself is burnt out
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

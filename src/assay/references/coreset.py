@@ -19,6 +19,9 @@ BANK_ROWS = 2048  # at most, of one view
 MOST_CANDIDATES = 8192  # patches that a bank is chosen from, all photographs together
 FEWEST_CANDIDATES, ENOUGH_CANDIDATES = 64, 400  # of one photograph; neighbouring patches see much the same
 _SAME = np.float32(1 - 1e-6)  # a cosine from which two patches are one
+_HERE = (
+    1 << 18
+)  # multiplications of a product that OpenBLAS runs without waking threads, which cost more than they give
 _NONE = -1  # of a pool that has no other patches left
 
 
@@ -36,16 +39,26 @@ def coresets(patches: Floats, pools: Sequence[Rows], most: int) -> list[Rows]:
     closeness = np.full((len(pools), len(patches)), np.inf, np.float32)  # largest cosine to a centre; inf: not in it
     for number, pool in enumerate(pools):
         closeness[number, pool] = -1.0
+    cosines = np.empty_like(closeness)
     latest = np.array([_most_typical(patches, pool) for pool in pools])
     chosen = [latest]
     while len(chosen) < most:
-        np.maximum(closeness, patches[latest] @ columns, out=closeness)
+        _multiply(patches[latest], columns, cosines)
+        np.maximum(closeness, cosines, out=closeness)
         latest = closeness.argmin(axis=1)
         is_new = closeness.min(axis=1) < _SAME
         if not is_new.any():
             break
         chosen.append(np.where(is_new, latest, _NONE))
     return [row[row != _NONE] for row in np.stack(chosen, axis=1)]
+
+
+def _multiply(centres: Floats, columns: Floats, products: Floats) -> None:
+    """``centres`` [pools, features] by ``columns`` [features, n], on this thread."""
+    width = max(1, _HERE // centres.size)
+    for start in range(0, columns.shape[1], width):
+        part = slice(start, start + width)
+        np.matmul(centres, columns[:, part], out=products[:, part])
 
 
 def _most_typical(patches: Floats, pool: Rows) -> int:

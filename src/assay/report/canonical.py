@@ -15,6 +15,8 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 EXACT_INTEGER = 2**53 - 1  # larger ones are not the same in every reader
 SIGNIFICANT_DIGITS = 6
 
+_plain = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def rounded(number: float) -> float:
     """To SIGNIFICANT_DIGITS, so that the last bits of a computation do not show."""
@@ -34,7 +36,7 @@ def canonical(value: Json) -> bytes:
 
 def _text(value: Json) -> str:
     if value is None or isinstance(value, (bool, str)):
-        return json.dumps(value, ensure_ascii=False)
+        return _plain(value)
     if isinstance(value, int):
         return _integer(value)
     if isinstance(value, float):

@@ -13,7 +13,17 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import BaseDocTemplate, Flowable, Frame, KeepTogether, PageTemplate, Paragraph, Spacer, Table
+from reportlab.platypus import (
+    BaseDocTemplate,
+    CondPageBreak,
+    Flowable,
+    Frame,
+    KeepTogether,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+)
 
 from assay.imaging.heat import overlay
 from assay.report import qr, sheet
@@ -142,7 +152,8 @@ def _columns(cells: Sequence[Any], widths: Sequence[float], *commands: tuple[Any
     return Table([list(cells)], colWidths=widths, style=[*TIGHT, TOP, *commands])
 
 
-def _section(title: str) -> Story:
+def _section(title: str, room: float = 90) -> Story:
+    """On a page where ``room`` is left for it and what follows."""
     ruled = Table(
         [[_text(title, "section")]],
         colWidths=[INNER],
@@ -150,8 +161,7 @@ def _section(title: str) -> Story:
         spaceAfter=10,
         style=[*TIGHT, ("LINEBELOW", (0, 0), (-1, -1), 0.6, LINE), ("BOTTOMPADDING", (0, 0), (-1, -1), 6)],
     )
-    ruled.keepWithNext = True
-    return [ruled]
+    return [CondPageBreak(room), ruled]
 
 
 def _notice(notice: str) -> Story:
@@ -208,7 +218,7 @@ def _decision(shown: Sheet) -> Story:
 
 
 def _found(shown: Sheet) -> Story:
-    return [*_section("What was found"), *_measure(shown), *_reasons(shown)]
+    return [*_section("What was found", 190), *_measure(shown), *_reasons(shown)]
 
 
 def _measure(shown: Sheet) -> Story:
@@ -248,8 +258,8 @@ def _views(shown: Sheet) -> Story:
     if not shown.cards:
         return []
     if not shown.is_compared:
-        return [*_section("Photographs received"), *_gallery(shown.cards)]
-    return [*_section("View by view"), *(_card(card) for card in shown.cards)]
+        return [*_section("Photographs received", 320), *_gallery(shown.cards)]
+    return [*_section("View by view", 210), *(_card(card) for card in shown.cards)]
 
 
 def _asked(photograph: Asked) -> Flowable:
@@ -347,11 +357,8 @@ def _mind(shown: Sheet) -> Story:
         [_text("Limits", "title"), Spacer(0, 4), _text(shown.limits)],
         [_text("How to appeal", "title"), Spacer(0, 4), _text(shown.appeal)],
     ]
-    return [
-        KeepTogether(
-            [*_section("What to keep in mind"), _columns(columns, [third] * 3, ("RIGHTPADDING", (0, 0), (1, 0), 16))]
-        )
-    ]
+    padded = ("RIGHTPADDING", (0, 0), (1, 0), 16)
+    return [*_section("What to keep in mind", 200), _columns(columns, [third] * 3, padded)]
 
 
 def _evidence(shown: Sheet) -> Story:
@@ -360,7 +367,7 @@ def _evidence(shown: Sheet) -> Story:
     rows = [[_group(group, half - 14) for group in groups[i : i + 2]] for i in range(0, len(groups), 2)]
     filled = [[*row, *[""] * (2 - len(row))] for row in rows]
     table = Table(filled, colWidths=[half, half], style=[*TIGHT, TOP, ("BOTTOMPADDING", (0, 0), (-1, -1), 12)])
-    return [*_section("Evidence"), table]
+    return [*_section("Evidence", 180), table]
 
 
 def _group(group: Group, width: float) -> Story:

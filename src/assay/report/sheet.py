@@ -135,12 +135,12 @@ def read_sheet(document: bytes, picture: Picture, overlay: Overlay, decision: De
         decision=decision,
         decided="" if decision is None else _moment(decision.decided_at),
         score="" if result["score"] is None else _score(result["score"]),
-        confidence="" if result["confidence"] is None else _percent(result["confidence"]),
+        confidence=_confidence(automatic, result["confidence"]),
         meaning=result["meaning"],
         reasons=tuple(result["reasons"]),
         scale=scale(result["versions"]["calibration"], result["score"]),
         unit=UNIT,
-        cards=tuple(_card(view, picture, overlay) for view in result["views"]),
+        cards=tuple(_card(view, result["score"] is not None, picture, overlay) for view in result["views"]),
         asked=(*_missing(result), *_unusable(result)),
         not_checked=tuple(result["not_checked"]),
         limits=result["limits"],
@@ -151,8 +151,14 @@ def read_sheet(document: bytes, picture: Picture, overlay: Overlay, decision: De
     )
 
 
-def _card(view: dict[str, Any], picture: Picture, overlay: Overlay) -> Card:
-    photo, judged = view["photo"], view["judged"]
+def _confidence(verdict: Verdict, confidence: float | None) -> str:
+    """Not of INCONCLUSIVE: its meaning says how both explanations stand, and one number would favour one of them."""
+    return "" if confidence is None or verdict is Verdict.INCONCLUSIVE else _percent(confidence)
+
+
+def _card(view: dict[str, Any], is_scored: bool, picture: Picture, overlay: Overlay) -> Card:
+    """A view of a case without a score is its photograph alone: a comparison would be read as a verdict."""
+    photo, judged = view["photo"], view["judged"] if is_scored else None
     shown = _picture(photo["picture_sha256"], picture)
     return Card(
         title=View(view["view"]).title,
@@ -161,7 +167,7 @@ def _card(view: dict[str, Any], picture: Picture, overlay: Overlay) -> Card:
         sha256=photo["sha256"],
         score="" if judged is None else _score(judged["score"]),
         parts=() if judged is None else _parts(judged),
-        heat=_heat(view, shown, picture, overlay),
+        heat=_heat(view["heat_map"], judged, shown, picture, overlay),
         reference=_reference(judged, picture),
         measures=tuple((name.replace("_", " "), _figure(value)) for name, value in view["measures"].items()),
         notes=tuple(_note(finding) for finding in view["findings"]),
@@ -176,8 +182,13 @@ def _parts(judged: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _heat(view: dict[str, Any], shown: bytes | None, picture: Picture, overlay: Overlay) -> Heat | None:
-    found, judged = view["heat_map"], view["judged"]
+def _heat(
+    found: dict[str, Any] | None,
+    judged: dict[str, Any] | None,
+    shown: bytes | None,
+    picture: Picture,
+    overlay: Overlay,
+) -> Heat | None:
     if found is None or judged is None:
         return None
     png, peak = _picture(found["sha256"], picture), judged["hottest"]

@@ -54,7 +54,7 @@ def test_every_verdict_has_its_page(reported, verdict) -> None:
     assert f" {PHRASES[verdict].tone}" in " ".join(outline.attributes("div", "class"))
     for stated in ("Maison Arcel", "Tote 32", "Papers and receipts.", "How to appeal", "AI-assisted", "c4" * 32):
         assert stated in outline.text
-    assert ("Confidence" in outline.text) == (verdict in COMPARED)
+    assert ("97 %" in outline.text) == (verdict in (Verdict.CONSISTENT, Verdict.NOT_CONSISTENT))
     assert ("Heat map" in outline.text) == (verdict in COMPARED)
 
 
@@ -113,6 +113,16 @@ def test_erased_pictures_are_said_to_be_gone(reported) -> None:
     outline = Outline(html(reported().document, lambda _: None, VERIFY_URL))
     assert outline.text.count("This picture is no longer kept.") == 18
     assert not outline.attributes("img", "src")
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_SUPPORTED, Verdict.NEEDS_PHOTOS])
+def test_a_case_without_a_score_shows_no_comparison(reported, verdict) -> None:
+    issued = reported(Verdict.CONSISTENT)
+    report = json.loads(issued.document)
+    report["result"] |= {"verdict": verdict.value, "score": None, "confidence": None}
+    outline = Outline(html(canonical(report), issued.picture, VERIFY_URL))
+    assert len(outline.attributes("img", "src")) == 6
+    assert not {"Heat map", "Nearest genuine reference", "Score"} & set(outline.text.split("\n"))
 
 
 def test_missing_and_unusable_photographs_come_with_advice(reported) -> None:
@@ -217,6 +227,7 @@ def test_the_verification_page_says_what_is_wrong(reported, signer, change, stor
     text = Outline(verification_page(verified, stored, "rep-01")).text
     assert "This report cannot be relied on" in text
     assert said in text
+    assert "CONSISTENT" not in text
 
 
 def test_an_unknown_report_is_said_to_be_unknown() -> None:

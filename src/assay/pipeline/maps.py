@@ -10,13 +10,13 @@ from assay.references.snapshot import Snapshot
 from assay.views import View
 from assay.vision.lens import Comparison, Features
 
-COOL, HOT = -1.0, 8.0  # in deviations of genuine photographs' scores, which are the peaks of their maps
+COOL, HOT = 1.0, 8.0  # in deviations of genuine photographs' scores, which are the peaks of their maps
 LEAST_RANGE = 1e-6
 
 
 def distance_maps(comparisons: Mapping[View, Comparison], snapshot: Snapshot | None) -> dict[View, HeatMap]:
-    """How unlike each place is. The scale is that of the view's references, the same for every case: 0 is just below
-    the hottest place of a usual genuine photograph."""
+    """How unlike each place is. The scale is that of the view's references, the same for every case: it begins a
+    deviation above the hottest place of a usual genuine photograph."""
     if snapshot is None:
         return {}
     return {view: _distance_map(found, snapshot, view) for view, found in comparisons.items()}

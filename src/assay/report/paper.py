@@ -46,10 +46,10 @@ from assay.report.drawings import (
 )
 from assay.report.sheet import Asked, Card, Group, Note, Sheet, read_sheet
 
-MARGIN = 42.0
+MARGIN = 38.0
 WIDTH, HEIGHT = A4
 INNER = WIDTH - 2 * MARGIN
-PICTURE, GAP = 88.0, 12.0
+PICTURE, GAP = 84.0, 12.0
 TONES = {  # of a verdict: its colour, and the ground behind it
     "consistent": (HexColor("#1d5a41"), HexColor("#edf4ee")),
     "inconclusive": (HexColor("#7a4f00"), HexColor("#faf4e4")),
@@ -259,7 +259,7 @@ def _views(shown: Sheet) -> Story:
         return []
     if not shown.is_compared:
         return [*_section("Photographs received", 320), *_gallery(shown.cards)]
-    return [*_section("View by view", 210), *(_card(card) for card in shown.cards)]
+    return [*_section("View by view", 192), *(_card(card) for card in shown.cards)]
 
 
 def _asked(photograph: Asked) -> Flowable:

@@ -35,6 +35,7 @@ class Example:
 
     name: str
     shown: int  # seed of the model in the photographs
+    item: int  # seed of the object
     is_altered: bool
     condition: Condition
     expected: Verdict
@@ -42,10 +43,10 @@ class Example:
 
 CLAIMED = ENROLLED[0]
 EXAMPLES = (
-    Example("genuine", CLAIMED, False, Condition.GOOD, Verdict.CONSISTENT),
-    Example("counterfeit", CLAIMED, True, Condition.GOOD, Verdict.NOT_CONSISTENT),
-    Example("blurred", CLAIMED, False, Condition.BLURRED, Verdict.NEEDS_PHOTOS),
-    Example("unknown", UNKNOWN, False, Condition.GOOD, Verdict.NOT_SUPPORTED),
+    Example("genuine", CLAIMED, 7_000_001, False, Condition.GOOD, Verdict.CONSISTENT),
+    Example("counterfeit", CLAIMED, 7_000_002, True, Condition.GOOD, Verdict.NOT_CONSISTENT),
+    Example("blurred", CLAIMED, 7_000_003, False, Condition.BLURRED, Verdict.NEEDS_PHOTOS),
+    Example("unknown", UNKNOWN, 7_000_004, False, Condition.GOOD, Verdict.NOT_SUPPORTED),
 )
 
 
@@ -146,9 +147,8 @@ def _free_port() -> int:
 
 def _submitted(client: Client, example: Example) -> Reported:
     claim = draw_style(CLAIMED)
-    shots = draw_case(
-        draw_style(example.shown), 7_000_001, None if example.is_altered else (), condition=example.condition
-    )
+    defects = None if example.is_altered else ()
+    shots = draw_case(draw_style(example.shown), example.item, defects, condition=example.condition)
     photos = {view.value: encode(shot) for view, shot in shots.items()}
     reported = client.report_on(claim.brand, claim.model, photos, example.name)
     for ending, content in client.files(reported.case_id).items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.assay.references.making import AURELLE, NOON, EngineLens, assert_equal_snapshots, enrolment
 
 from assay.cases import Claim
@@ -81,10 +82,15 @@ def test_each_row_of_the_bank_is_the_patch_that_it_says(bench: Bench, snapshot: 
     assert set(known.origin[:, 0].tolist()) == set(range(ITEMS))
 
 
-def test_metric_spread_is_of_distances_to_other_items(bench: Bench, snapshot: Snapshot) -> None:
-    embeddings = np.stack([features.embedding for features in bench.look(logos(ITEMS))]).astype(np.float64)
+def nearest_others(features: Sequence[Features]) -> NDArray[np.float64]:
+    """The distance of each embedding to the nearest other one."""
+    embeddings = np.stack([f.embedding for f in features]).astype(np.float64)
     distances = np.linalg.norm(embeddings[:, np.newaxis] - embeddings, axis=2)
-    nearest = (distances + 9 * np.eye(ITEMS)).min(axis=1)
+    return (distances + 9 * np.eye(len(features))).min(axis=1)
+
+
+def test_metric_spread_is_of_distances_to_other_items(bench: Bench, snapshot: Snapshot) -> None:
+    nearest = nearest_others(bench.look(logos(ITEMS)))
     found = snapshot.views[View.LOGO].metric
     assert found.mean == pytest.approx(nearest.mean(), abs=1e-7)
     assert found.deviation == pytest.approx(nearest.std(ddof=1), abs=1e-7)
@@ -114,11 +120,9 @@ def test_photographs_of_one_item_are_left_out_together(bench: Bench) -> None:
     """Two photographs of an item that hardly differ would otherwise look like two items that do."""
     photos = enrolment(4)
     twins = [photo._replace(content=with_comment(photo.content)) for photo in photos]
-    found = bench.enrol([*photos, *twins], Claim("Brand", "Twins"))
-    alone = bench.enrol(photos, Claim("Brand", "Alone"))
-    for view in VIEWS:
-        assert found.views[view].metric.mean == pytest.approx(alone.views[view].metric.mean, rel=1e-5)
-        assert found.views[view].metric.mean > 0
+    found = bench.enrol([*photos, *twins], Claim("Brand", "Twins")).views[View.LOGO]
+    assert found.metric.mean == pytest.approx(nearest_others(bench.look(logos(4))).mean(), abs=1e-7)
+    assert len(found.photos) == 8
 
 
 def with_comment(jpeg: bytes) -> bytes:
@@ -128,7 +132,7 @@ def with_comment(jpeg: bytes) -> bytes:
 
 def test_enrolling_again_makes_the_next_version(bench: Bench) -> None:
     claim = Claim("Brand", "Again")
-    first, second = bench.enrol(enrolment(4), claim), bench.enrol(enrolment(5), claim)
+    first, second = bench.enrol(enrolment(4), claim), bench.enrol(enrolment(4)[::-1], claim)
     assert (first.version, second.version) == (1, 2)
     assert_equal_snapshots(bench.store.latest(claim), second)
 

@@ -165,9 +165,7 @@ def _first_break(rows: Iterator[Any], head: Head) -> Break | None:
             return Break(row.seq, f"entry {row.seq} is not what was written")
         expected = Head(row.seq + 1, row.hash)
     if head != (expected.seq - 1, expected.hash):
-        return Break(
-            expected.seq, f"entry {expected.seq} is missing; the head says that {head.seq} is the last"
-        )
+        return Break(expected.seq, f"entry {expected.seq} is missing; the head says that {head.seq} is the last")
     return None
 
 

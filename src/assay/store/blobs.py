@@ -11,9 +11,11 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -27,6 +29,7 @@ from fusee.base.errors import FuseeError
 
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_WRITERS = 8  # at once: a disk makes several files durable in the time of one
 _PARTIAL = ".partial"  # ends the name of a file that is being written
 
 
@@ -45,7 +48,11 @@ class BlobStore(Protocol):
     """Where the bytes lie. Every call may raise Refusal UNAVAILABLE."""
 
     def put(self, tenant_id: str, content: bytes) -> str:
-        """The content's SHA-256. It is durable when this returns, and counts as written now if it was there."""
+        """The content's SHA-256. See ``put_all``."""
+        return self.put_all(tenant_id, [content])[0]
+
+    def put_all(self, tenant_id: str, contents: Sequence[bytes]) -> list[str]:
+        """The contents' SHA-256s. They are durable when this returns, and count as written now if they were there."""
         ...
 
     def get(self, tenant_id: str, sha256: str) -> bytes | None:
@@ -66,20 +73,24 @@ class BlobStore(Protocol):
         ...
 
 
-class FolderBlobs:
+class FolderBlobs(BlobStore):
     """Files in ``folder/TENANT/AB/ABCDEF...``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writers = ThreadPoolExecutor(_WRITERS, "blobs")
 
-    def put(self, tenant_id: str, content: bytes) -> str:
-        sha256 = digest(content)
-        file = self._file(tenant_id, sha256)
+    def put_all(self, tenant_id: str, contents: Sequence[bytes]) -> list[str]:
         try:
-            if not _renew(file, content):
-                _write_atomically(file, content)
+            return list(self._writers.map(partial(self._put, tenant_id), contents))
         except OSError as err:
             raise _no_disk(err) from err
+
+    def _put(self, tenant_id: str, content: bytes) -> str:
+        sha256 = digest(content)
+        file = self._file(tenant_id, sha256)
+        if not _renew(file, content):
+            _write_atomically(file, content)
         return sha256
 
     def get(self, tenant_id: str, sha256: str) -> bytes | None:
@@ -118,20 +129,21 @@ class FolderBlobs:
         return self._folder / tenant_id / sha256[:2] / sha256
 
 
-class DatabaseBlobs:
+class DatabaseBlobs(BlobStore):
     """Rows of the table ``blobs``: several machines share them without sharing a disk."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
 
-    def put(self, tenant_id: str, content: bytes) -> str:
-        sha256 = digest(content)
-        new = {"content": content, "written_at": self._clock()}
+    def put_all(self, tenant_id: str, contents: Sequence[bytes]) -> list[str]:
+        named = {digest(content): content for content in contents}
         with self._database.writing() as connection:
-            row = insert_new(connection, blobs).values(tenant_id=tenant_id, sha256=sha256, **new)
-            connection.execute(row.on_conflict_do_update(index_elements=["tenant_id", "sha256"], set_=new))
-        return sha256
+            for sha256, content in sorted(named.items()):  # in one order: no two transactions wait for each other
+                new = {"content": content, "written_at": self._clock()}
+                row = insert_new(connection, blobs).values(tenant_id=tenant_id, sha256=sha256, **new)
+                connection.execute(row.on_conflict_do_update(index_elements=["tenant_id", "sha256"], set_=new))
+        return [digest(content) for content in contents]
 
     def get(self, tenant_id: str, sha256: str) -> bytes | None:
         if not _can_be(tenant_id, sha256):

@@ -68,9 +68,8 @@ class Outcomes:
         """
         tenant_id = self.work(case_id).tenant_id
         named = {f"artefact/{sha256}": sha256 for sha256 in artefacts}
-        for sha256, content in artefacts.items():
-            stored = self._blobs.put(tenant_id, content)
-            assert stored == sha256, f"artefact {sha256} has SHA-256 {stored}"
+        stored = self._blobs.put_all(tenant_id, list(artefacts.values()))
+        assert stored == list(artefacts), "artefacts are named by their SHA-256"
         now = self._clock()
         with self._database.writing() as connection:
             row = case_row(connection, case_id, is_locked=True)

@@ -47,13 +47,13 @@ class Photographs:
         assert digest(original) == photo.sha256, "the photo's SHA-256 is that of the original"
         with self._database.reading() as connection:  # before anything is written
             _check_draft(case_row(connection, case_id, tenant_id))
-        named = {f"original/{photo.view.value}": self._blobs.put(tenant_id, original)}
-        named[f"picture/{photo.view.value}"] = self._blobs.put(tenant_id, picture)
+        stored, shown = self._blobs.put_all(tenant_id, [original, picture])
         with self._database.writing() as connection:
             _check_draft(case_row(connection, case_id, tenant_id, is_locked=True))
             replaced = _drop(connection, case_id, photo.view)
-            values = photo_values(photo, named[f"picture/{photo.view.value}"])
+            values = photo_values(photo, shown)
             connection.execute(insert(photos).values(case_id=case_id, tenant_id=tenant_id, **values))
+            named = dict(zip(_purposes(photo.view), (stored, shown), strict=True))
             use(connection, self._blobs, tenant_id, case_id, named)
             details = {"view": photo.view.value, "sha256": photo.sha256}
             append(connection, self._clock(), tenant_id, actor, "photo.put", case_id, details)
@@ -101,7 +101,12 @@ class Photographs:
 def _drop(connection: Connection, case_id: str, view: View) -> set[str]:
     """The blobs that the view's photograph had; none: there was no photograph."""
     connection.execute(delete(photos).where(photos.c.case_id == case_id, photos.c.view == view))
-    return forget(connection, case_id, [f"original/{view.value}", f"picture/{view.value}"])
+    return forget(connection, case_id, _purposes(view))
+
+
+def _purposes(view: View) -> tuple[str, str]:
+    """What the two blobs of a photograph are for."""
+    return f"original/{view.value}", f"picture/{view.value}"
 
 
 def _check_draft(row: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,12 @@ class TestContract:
     def test_putting_twice_is_putting_once(self, kept: Bench) -> None:
         assert kept.store.blobs.put(kept.tenant.id, CONTENT) == kept.store.blobs.put(kept.tenant.id, CONTENT)
         assert list(kept.store.blobs.written_before(tomorrow(kept))) == [Blob(kept.tenant.id, sha256(CONTENT))]
+
+    def test_several_are_named_in_their_order(self, kept: Bench) -> None:
+        contents = [b"b", b"a", b"b", b"c"]
+        assert kept.store.blobs.put_all(kept.tenant.id, contents) == [sha256(content) for content in contents]
+        assert kept.store.blobs.put_all(kept.tenant.id, []) == []
+        assert len(list(kept.store.blobs.written_before(tomorrow(kept)))) == 3
 
     def test_many_at_once(self, kept: Bench) -> None:
         contents = [b"%d" % (n % 5) * 1000 for n in range(20)]
@@ -100,14 +106,14 @@ class TestOrphans:
     ) -> None:
         """The sweep comes between the put and the transaction."""
         case, photo = kept.draft([]), a_photo(View.LOGO, CONTENT)
-        put, stored = kept.store.blobs.put, []
+        put_all = kept.store.blobs.put_all
 
-        def put_then_sweep(tenant_id: str, content: bytes) -> str:
-            stored.append(put(tenant_id, content))
+        def put_then_sweep(tenant_id: str, contents: Sequence[bytes]) -> list[str]:
+            stored = put_all(tenant_id, contents)
             kept.store.retention.sweep_orphans(tomorrow(kept))
-            return stored[-1]
+            return stored
 
-        monkeypatch.setattr(kept.store.blobs, "put", put_then_sweep)
+        monkeypatch.setattr(kept.store.blobs, "put_all", put_then_sweep)
         with pytest.raises(Refusal, match="was erased while it was being stored; send it again") as caught:
             kept.store.cases.put_photo(kept.tenant.id, case.id, photo, CONTENT, b"p")
         assert caught.value.reason is Reason.UNAVAILABLE

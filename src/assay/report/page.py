@@ -36,8 +36,9 @@ def html(document: bytes, picture: Picture, verify_url: str, notice: str = "", d
 def verification_page(verified: Verified | None, stored: bool, report_id: str, check_url: str = "") -> str:
     """What anyone may see of a report: whether it was issued, its digest and verdict; neither claim nor photographs.
 
-    ``verified`` is None when no such report is known; ``stored`` says that the document is the one kept under its
-    id; with ``check_url`` there is a form that posts a file (field ``document``) to be verified.
+    ``verified`` is None when no such report is known, or when nothing was asked yet and ``report_id`` is ''; ``stored``
+    says that the document is the one kept under its id; with ``check_url`` there is a form that posts a file (field
+    ``document``) to be verified.
     """
     phrase = next((PHRASES[v] for v in PHRASES if verified is not None and v.value == verified.verdict), None)
     return _template("verification.html").render(

@@ -234,3 +234,16 @@ def test_an_unknown_report_is_said_to_be_unknown() -> None:
     text = Outline(verification_page(None, False, HOSTILE)).text
     assert "No report of this number is known" in text
     assert HOSTILE in text
+
+
+def test_before_anything_is_asked_the_page_offers_to_verify_a_file() -> None:
+    outline = Outline(verification_page(None, False, "", "/verify"))
+    assert "Is this report genuine?" in outline.text
+    assert "known" not in outline.text
+    assert outline.attributes("form", "action") == ["/verify"]
+
+
+def test_a_file_that_is_no_report_is_said_to_be_none(signer) -> None:
+    text = Outline(verification_page(verify(b"[]", signer.keys), False, "", "/verify")).text
+    assert "The document is not a report; expected JSON of format assay-report/1." in text
+    assert "Details" not in text

@@ -78,19 +78,22 @@ class _Progress:
 
 
 class KafkaQueue(ConsumerRebalanceListener):
-    """Of one event loop. ``url``: kafka://host:port,host:port/prefix?partitions=8&replicas=1; topics are named by the
-    prefix (``jobs``) and made when they are missing; with ``partitions=0`` an operator makes them. ``clock`` gives
-    seconds that all processes share: leases and delays run by it.
+    """Of one event loop. ``url``: kafka://host:port,host:port/prefix?partitions=8&replicas=1&session_s=10.
+
+    Topics are named by the prefix (``jobs``) and made when they are missing; with ``partitions=0`` an operator makes
+    them. A process that is silent for ``session_s`` is dead to the group. ``clock`` gives seconds that all processes
+    share: leases and delays run by it.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time, answer_s: float = ANSWER_S) -> None:
         split = urlsplit(url)
-        options = {"partitions": "8", "replicas": "1"} | dict(parse_qsl(split.query))
-        if not (options["partitions"].isdecimal() and options["replicas"].isdecimal()):
-            raise invalid(f"setting queue_url: {split.query!r}; expected whole numbers of partitions and replicas")
+        options = {"partitions": "8", "replicas": "1", "session_s": "10"} | dict(parse_qsl(split.query))
+        if not all(option.isdecimal() for option in options.values()):
+            raise invalid(f"setting queue_url: {split.query!r}; expected whole numbers of {', '.join(options)}")
         self._servers = split.netloc
         self._prefix = split.path.strip("/") or "jobs"
         self._partitions, self._replicas = int(options["partitions"]), int(options["replicas"])
+        self._session_s = int(options["session_s"])
         self._clock = clock
         self._answer_s = answer_s
         self._book: LeaseBook[_Read] = LeaseBook(self._put_back, clock)
@@ -98,6 +101,7 @@ class KafkaQueue(ConsumerRebalanceListener):
         self._progress: dict[TopicPartition, _Progress] = {}
         self._connecting = asyncio.Lock()
         self._dead_reading = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._producer: AIOKafkaProducer | None = None
         self._reader: AIOKafkaConsumer | None = None  # of dead letters and depths: in no group
         self._claimer: AIOKafkaConsumer | None = None  # joins the group at the first claim: publishers never do
@@ -276,8 +280,13 @@ class KafkaQueue(ConsumerRebalanceListener):
     async def _producing(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
-                producer = AIOKafkaProducer(bootstrap_servers=self._servers, acks="all", enable_idempotence=True)
-                await _started(producer)
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._servers,
+                    acks="all",
+                    enable_idempotence=True,
+                    request_timeout_ms=round(self._answer_s * 1000),
+                )
+                await self._start(producer)
                 self._producer = producer
                 if self._partitions:
                     await self._make_topics()
@@ -288,11 +297,13 @@ class KafkaQueue(ConsumerRebalanceListener):
             if self._claimer is None:
                 claimer = self._consumer(
                     max_poll_interval_ms=round(MOST_SILENT_S * 1000),
+                    session_timeout_ms=self._session_s * 1000,
+                    heartbeat_interval_ms=self._session_s * 1000 // 3,
                     partition_assignment_strategy=(StickyPartitionAssignor,),
                 )
                 topics = [topic for lane in LANES for topic in (self._lane(lane), self._retries(lane))]
                 claimer.subscribe(topics, listener=self)
-                await _started(claimer)
+                await self._start(claimer)
                 self._claimer = claimer
             return self._claimer
 
@@ -300,9 +311,28 @@ class KafkaQueue(ConsumerRebalanceListener):
         async with self._connecting:
             if self._reader is None:
                 reader = self._consumer(fetch_max_wait_ms=20)
-                await _started(reader)
+                await self._start(reader)
                 self._reader = reader
             return self._reader
+
+    async def _start(self, client: Client) -> None:
+        try:
+            await client.start()
+        except BaseException:
+            await self._stop(client)
+            raise
+
+    async def _stop(self, client: Client) -> None:
+        """Not longer than ``HANG_UP_S``; a client whose brokers are gone goes on giving up what it has by itself."""
+        stopping = asyncio.create_task(client.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopped)
+        await asyncio.wait((stopping,), timeout=HANG_UP_S)
+
+    def _stopped(self, stopping: asyncio.Task[None]) -> None:
+        self._stopping.discard(stopping)
+        if not stopping.cancelled():
+            stopping.exception()  # nobody is left to be told
 
     def _consumer(self, **options: Any) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -333,7 +363,7 @@ class KafkaQueue(ConsumerRebalanceListener):
         self._ready, self._progress = [], {}
         self._book.clear()
         for client in clients:
-            await _stopped(client)
+            await self._stop(client)
 
     @property
     def _dead(self) -> str:
@@ -348,20 +378,6 @@ class KafkaQueue(ConsumerRebalanceListener):
 
 def _moved(read: _Read) -> LeaseLost:
     return LeaseLost(f"job {read.job.id}: {read.partition} was given to another process, which does it again")
-
-
-async def _started(client: Client) -> None:
-    try:
-        await client.start()
-    except BaseException:
-        await _stopped(client)
-        raise
-
-
-async def _stopped(client: Client) -> None:
-    with suppress(*BROKER_ERRORS):  # the brokers may be gone
-        async with asyncio.timeout(HANG_UP_S):
-            await client.stop()
 
 
 async def _places(producer: AIOKafkaProducer, topic: str) -> list[TopicPartition]:

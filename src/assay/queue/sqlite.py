@@ -92,7 +92,7 @@ class SqliteQueue:
         while True:
             rings = self._bell.rings
             if await self._is_ready():
-                leases = await self._run(lambda connection: self._take(connection, most, lease_s))
+                leases = await self._take_or_return(most, lease_s)
                 if leases:
                     return leases
             remaining_s = until - loop.time()
@@ -133,6 +133,16 @@ class SqliteQueue:
         return (
             await self._run(lambda connection: connection.execute(READY, asked).fetchone(), begin="BEGIN") is not None
         )
+
+    async def _take_or_return(self, most: int, lease_s: float) -> list[Lease]:
+        """A claim that is cancelled meanwhile gives back what was on its way."""
+        taking = asyncio.ensure_future(self._run(lambda connection: self._take(connection, most, lease_s)))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            for lease in await taking:
+                await self._settle(lease, "UPDATE jobs SET token = '', ready_at_s = 0, attempts = attempts - 1")
+            raise
 
     def _take(self, connection: sqlite3.Connection, most: int, lease_s: float) -> list[Lease]:
         asked = {"now_s": self._clock(), "lease_s": lease_s, "most": most}

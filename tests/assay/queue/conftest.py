@@ -45,7 +45,7 @@ def kafka_url(request: pytest.FixtureRequest) -> str:
     mock: KafkaMock = request.getfixturevalue("kafka_mock")
     for topic in ("express", "express-retry", "normal", "normal-retry", "dead"):
         mock.make(f"{prefix}-{topic}", 1)
-    return f"kafka://{mock.servers}/{prefix}?partitions=0"
+    return f"kafka://{mock.servers}/{prefix}?partitions=0&session_s=1"
 
 
 @pytest.fixture(params=["memory", "sqlite", "rabbitmq", "kafka"])

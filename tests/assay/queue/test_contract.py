@@ -83,12 +83,15 @@ async def test_a_waiting_claim_wakes_when_a_job_is_published(rig: Rig) -> None:
 
 async def test_a_cancelled_claim_takes_nothing_for_good(rig: Rig) -> None:
     queue = await rig.queue()
-    claim = asyncio.create_task(queue.claim(1, LEASE_S, WAIT_S))
-    await asyncio.sleep(0)
-    claim.cancel()
-    await asyncio.gather(claim, return_exceptions=True)
-
     await queue.publish([a_job("a")])
+    for steps in range(12):
+        claim = asyncio.create_task(queue.claim(1, LEASE_S, WAIT_S))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        claim.cancel()
+        (outcome,) = await asyncio.gather(claim, return_exceptions=True)
+        if isinstance(outcome, list):  # it was faster
+            await queue.retry(outcome[0], 0.0)
 
     assert (await claim_one(queue)).job == a_job("a")
 
@@ -180,9 +183,9 @@ async def test_dead_letters_are_listed_and_revived(rig: Rig) -> None:
     await queue.dead(b, "the engine refused it")
     letters = [DeadLetter(a.job, "its photo cannot be read", 1), DeadLetter(b.job, "the engine refused it", 1)]
 
+    assert await queue.depth() == Depth(0, 0, 0, 2)
     assert sorted(await queue.dead_letters(10), key=lambda letter: letter.job.id) == letters
     assert len(await queue.dead_letters(1)) == 1
-    assert await queue.depth() == Depth(0, 0, 0, 2)
     assert await nothing_to_claim(queue)
 
     assert await queue.revive("job-a")

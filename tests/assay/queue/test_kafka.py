@@ -60,7 +60,9 @@ async def test_brokers_that_are_gone_are_unavailable_and_come_back(kafka_url: st
         await queue.ack(lease)
     patient = KafkaQueue(kafka_url, answer_s=WAIT_S)
     await patient.publish([a_job("c")])
-    assert (await claim_by_name(patient, 2)).keys() >= {"job-a", "job-c"}
+    claimed: set[str] = set()  # job-b may have arrived: publishing again is harmless
+    while not claimed >= {"job-a", "job-c"}:
+        claimed |= (await claim_by_name(patient, 1)).keys()
     await asyncio.gather(queue.close(), patient.close())
 
 
@@ -99,5 +101,5 @@ async def test_nobody_listening_is_unavailable() -> None:
 
 
 def test_an_url_with_a_wrong_number_is_refused() -> None:
-    with pytest.raises(Refusal, match="'partitions=many'; expected whole numbers of partitions and replicas"):
+    with pytest.raises(Refusal, match="'partitions=many'; expected whole numbers of partitions, replicas, session_s"):
         KafkaQueue("kafka://127.0.0.1:1/jobs?partitions=many")

@@ -45,11 +45,16 @@ async def test_a_killed_broker_is_unavailable_and_keeps_what_was_published(rabbi
     assert [lease.job.id for lease in await waiting] == ["job-c"]
 
     rabbit.kill()
-    for call in (queue.publish([a_job("d")]), queue.claim(1, LEASE_S, WAIT_S), queue.ack(a), queue.depth()):
-        with pytest.raises(Refusal, match=r"RabbitMQ at 127.0.0.1:\d+/: .*; expected an answer within 10 s") as refused:
-            await call
-        assert refused.value.reason is Reason.UNAVAILABLE
-    rabbit.restart()
+    calls = (lambda: queue.publish([a_job("d")]), lambda: queue.claim(1, LEASE_S, WAIT_S), lambda: queue.ack(a))
+    try:
+        for call in (*calls, queue.depth):
+            with pytest.raises(
+                Refusal, match=r"RabbitMQ at 127.0.0.1:\d+/: .*; expected an answer within 10 s"
+            ) as told:
+                await call()
+            assert told.value.reason is Reason.UNAVAILABLE
+    finally:
+        rabbit.restart()
 
     await until_depth(queue, Depth(express=0, normal=2, leased=0, dead=1))
     with pytest.raises(LeaseLost):
@@ -68,9 +73,11 @@ async def test_a_waiting_claim_is_told_when_the_broker_dies(rabbit: RabbitServer
     assert await queue.depth() == Depth(0, 0, 0, 0)
 
     rabbit.kill()
-    with pytest.raises(Refusal) as refused:
-        await claim
-    rabbit.restart()
+    try:
+        with pytest.raises(Refusal) as refused:
+            await claim
+    finally:
+        rabbit.restart()
 
     assert refused.value.reason is Reason.UNAVAILABLE
     await until_depth(queue, Depth(0, 0, 0, 0))

@@ -113,11 +113,11 @@ def shade(surface: Surface, light: Light) -> Pixels:
     lit = (np.float32(light.ambient) + np.float32(light.key) * diffuse * _unshaded(surface, light)) * crease
     lit *= 1.0 + np.float32(light.falloff[0]) * (surface.x - 0.5) + np.float32(light.falloff[1]) * (surface.y - 0.5)
     shine *= surface.gloss * np.float32(light.key)
-    mirrored = _mirrored(surface, light, slope_x * steep, slope_y * steep) if surface.metal.any() else None
+    if surface.metal.any():
+        _reflect(surface, light, lit, slope_x * steep, slope_y * steep)
     picture = np.empty((*surface.height.shape, 3), np.uint8)
     for channel in range(3):
-        lit_by = lit if mirrored is None else lit + (mirrored - lit) * surface.metal
-        plane = surface.albedo[channel] * lit_by + shine
+        plane = surface.albedo[channel] * lit + shine
         plane *= np.float32(255.0 * light.tint[channel])
         picture[:, :, channel] = np.clip(plane, 0.0, 255.0)
     return picture
@@ -134,10 +134,17 @@ def _unshaded(surface: Surface, light: Light) -> Field:
     return 1.0 - (1.0 - surface.overhang) * (0.42 * near + 0.38 * far)
 
 
-def _mirrored(surface: Surface, light: Light, tilt_x: Field, tilt_y: Field) -> Field:
-    """How bright the room is that a metal reflects: a soft box over a dark floor, swept by the surface's tilt."""
-    across = np.float32(light.towards[0]) * tilt_x + np.float32(light.towards[1]) * tilt_y
-    sweep = -2.8 * across + 1.5 * (surface.x * 0.7 + surface.y - 0.85) + np.float32(light.phase)
+def _reflect(surface: Surface, light: Light, lit: Field, tilt_x: Field, tilt_y: Field) -> None:
+    """Where there is metal, put into `lit` how bright the room is that it mirrors.
+
+    The room is a soft box over a dark floor, swept by the surface's tilt.
+    """
+    rows, columns = np.flatnonzero(surface.metal.any(axis=1)), np.flatnonzero(surface.metal.any(axis=0))
+    at = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    x, y = surface.points(at)
+    across = np.float32(light.towards[0]) * tilt_x[at] + np.float32(light.towards[1]) * tilt_y[at]
+    sweep = -2.8 * across + 1.5 * (x * 0.7 + y - 0.85) + np.float32(light.phase)
     room = 0.5 + 0.5 * np.cos(sweep * np.float32(2.2))
     glint = np.clip(1.0 - np.abs(across + 0.25) * 3.0, 0.0, 1.0)
-    return np.float32(light.key) * (0.3 + 0.75 * room * room + 0.35 * glint * glint)
+    mirrored = np.float32(light.key) * (0.3 + 0.75 * room * room + 0.35 * glint * glint)
+    lit[at] += (mirrored - lit[at]) * surface.metal[at]

@@ -11,7 +11,7 @@ from assay.synthetic.materials import cord, inside, lay_leather, pad_edge, round
 from assay.synthetic.motifs import lay_motifs, widened
 from assay.synthetic.stitches import lay_stitches, sew
 from assay.synthetic.styles import Exterior, Flap, Print, Style
-from assay.synthetic.surface import Surface
+from assay.synthetic.surface import MARGIN, Surface
 
 _CENTRE, _HALF = (0.5, 0.555), (0.42, 0.365)
 _SEAM_SIZE = 0.42
@@ -46,10 +46,12 @@ def _lay_backdrop(surface: Surface, bag: Exterior) -> None:
 
 
 def _draw_handles(surface: Surface, bag: Exterior) -> None:
+    at = surface.window(0.25, -MARGIN, 0.75, 0.32)
+    x, y = surface.points(at)
     for centre_y, shade in ((0.13, 0.72), (0.19, 1.0)):
-        ring = np.hypot((surface.x - 0.5) * np.float32(1.05), surface.y - np.float32(centre_y + 0.07))
-        distance = np.where(surface.y < 0.3, ring - np.float32(0.2), np.float32(1.0))
-        cord(surface, distance, 0.026, dimmed(bag.trim.colour, shade), bag.trim.gloss)
+        ring = np.hypot((x - 0.5) * np.float32(1.05), y - np.float32(centre_y + 0.07))
+        distance = np.where(y < 0.3, ring - np.float32(0.2), np.float32(1.0))
+        cord(surface, distance, 0.026, dimmed(bag.trim.colour, shade), bag.trim.gloss, at)
 
 
 def _body_distance(surface: Surface, bag: Exterior) -> Field:

@@ -2,6 +2,6 @@
 
 from assay.judging.calibration import calibrate
 from assay.judging.calibration_file import read_calibration, write_calibration
-from assay.judging.judge import judge
+from assay.judging.judge import check_network, judge
 
-__all__ = ["calibrate", "judge", "read_calibration", "write_calibration"]
+__all__ = ["calibrate", "check_network", "judge", "read_calibration", "write_calibration"]

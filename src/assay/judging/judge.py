@@ -39,7 +39,7 @@ def judge(
         return _unscored(Verdict.NEEDS_PHOTOS, needed, _views(snapshot, features, comparisons), found, missing)
     if snapshot is None:
         return _unscored(Verdict.NOT_SUPPORTED, (_not_enrolled(case),), {}, found)
-    _check_networks(snapshot, calibration)
+    check_network(calibration.model_digest, "the thresholds", snapshot)
     scored = score_case(snapshot, features, comparisons)
     other = gates.another_model(case.claim, scored, neighbours)
     strange = other or gates.unfamiliar(scored, calibration)
@@ -96,9 +96,13 @@ def _not_enrolled(case: Case) -> str:
     return f"There are no references of {claim.brand} {claim.model}; enrol genuine photographs of it first."
 
 
-def _check_networks(snapshot: Snapshot, calibration: Calibration) -> None:
-    if snapshot.model_digest != calibration.model_digest:
+def check_network(model_digest: str, what: str, snapshot: Snapshot) -> None:
+    """Refuse to compare what different networks made: ``what`` ("the photo engine") comes from ``model_digest``.
+
+    Raises Refusal UNAVAILABLE.
+    """
+    if snapshot.model_digest != model_digest:
         raise unavailable(
-            f"the references of {snapshot.claim.brand} {snapshot.claim.model} were made with network "
-            f"{snapshot.model_digest}, the thresholds with {calibration.model_digest}; use the same for both"
+            f"{what}: made with network {model_digest}, but the references of {snapshot.claim.brand} "
+            f"{snapshot.claim.model} with {snapshot.model_digest}; enrol and calibrate with the network that is packed"
         )

@@ -16,7 +16,7 @@ from assay.errors import Refusal, not_found, unavailable
 from assay.evidence import HeatMap
 from assay.imaging.uploads import Limits, Upload, read_upload
 from assay.intake import repeated, reused
-from assay.judging import judge
+from assay.judging import check_network, judge
 from assay.judging.judgement import Calibration
 from assay.pipeline.maps import distance_maps, view_maps
 from assay.pipeline.risk import risk_of
@@ -139,6 +139,7 @@ class CaseJudge:
             features = dict(zip(uploads, found, strict=True))
         if snapshot is None:
             return Looked(features, {}, {})
+        check_network(self._services.lens.identity.model_digest, "the photo engine", snapshot)
         with clock.timed("compare"):
             comparing = (self._run(self._compare, snapshot, view, seen) for view, seen in features.items())
             comparisons = dict(zip(features, await asyncio.gather(*comparing), strict=True))

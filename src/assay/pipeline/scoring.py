@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from assay.errors import invalid
 from assay.imaging.uploads import Limits, read_upload
+from assay.judging import check_network
 from assay.judging.scoring import CaseScore, score_case
 from assay.references.snapshot import Snapshot
 from assay.services import Services
@@ -18,6 +19,7 @@ async def score_photographs(services: Services, snapshot: Snapshot, photos: Mapp
     missing = [view.title for view in VIEWS if view not in photos]
     if missing:
         raise invalid(f"no photograph of the {missing[0]}; a case that thresholds are made with has all six views")
+    check_network(services.lens.identity.model_digest, "the photo engine", snapshot)
     limits = Limits.of(services.settings)
     reading = (asyncio.to_thread(read_upload, photos[view], limits) for view in VIEWS)
     uploads = await asyncio.gather(*reading)

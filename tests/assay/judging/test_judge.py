@@ -138,7 +138,9 @@ def test_a_resemblance_that_is_not_clear_changes_nothing(distance: float, views:
 
 def test_thresholds_of_another_network_are_refused() -> None:
     scores = [float(i) for i in range(149)]
-    with pytest.raises(Refusal, match="made with network network, the thresholds with younger") as refused:
+    with pytest.raises(
+        Refusal, match="the thresholds: made with network younger, but the references of Aurelle Cabas with network;"
+    ) as refused:
         CaseOf(calibration=calibrate(scores, scores, [1.0], "younger")).judged()
     assert refused.value.reason is Reason.UNAVAILABLE
 

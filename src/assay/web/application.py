@@ -20,7 +20,7 @@ from assay.web.bodies import limited
 from assay.web.call import Call, Door
 from assay.web.headers import SECURITY_HEADERS, SecurityHeaders
 from assay.web.openapi import openapi_document
-from assay.web.operations import Operation
+from assay.web.operations import JSON_LIMIT_BYTES, Operation
 from assay.web.pages import PAGES
 from assay.web.problems import TooSlow, problem_of, problem_response
 from assay.web.rates import Rates
@@ -52,7 +52,7 @@ def web(services: Services, submitted: Callable[[], None] = lambda: None) -> Sta
 def _route(operation: Operation, door: Door) -> Route:
     async def serve(request: Request) -> Response:
         who = await admitted(request, door, operation.scopes)
-        limit_bytes = operation.body.limit(door.services.settings) if operation.body else 0
+        limit_bytes = operation.body.limit(door.services.settings) if operation.body else JSON_LIMIT_BYTES
         return await operation.handler(Call(limited(request, limit_bytes), door, who))
 
     return Route(operation.path, serve, methods=[operation.method], name=operation.name)

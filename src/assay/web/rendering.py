@@ -47,7 +47,7 @@ def _environment() -> Environment:
 
 def _moment(at: datetime) -> str:
     utc = at.astimezone(UTC)
-    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+    return f"{utc.day} {utc:%b %Y, %H:%M} UTC"
 
 
 def page(call: Call, template: str, status: int = 200, **context: Any) -> HTMLResponse:

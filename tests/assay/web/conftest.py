@@ -22,6 +22,14 @@ def house(tmp_path: Path) -> Generator[House]:
     house.store.close()
 
 
+@pytest.fixture(scope="module")
+def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> Generator[House]:
+    """For tests that leave nothing behind which another would mind."""
+    house = build(tmp_path_factory.mktemp("home"))
+    yield house
+    house.store.close()
+
+
 @pytest.fixture
 async def client(house: House) -> AsyncGenerator[httpx.AsyncClient]:
     """With all scopes."""

@@ -242,6 +242,15 @@ class CaseForm {
 
 // ---- the progress of a case, as it happens
 
+const STAGES = {
+  read: "Photographs read",
+  look: "Details seen",
+  compare: "Compared with genuine examples",
+  search: "Nearest references found",
+  judge: "Judged",
+  draw: "Heat maps drawn",
+};
+
 function follow(section) {
   const list = find(".stages", section);
   const working = find(".working", section);
@@ -249,7 +258,7 @@ function follow(section) {
   events.addEventListener("stage", (event) => {
     const { name, ms } = JSON.parse(event.data);
     const line = document.createElement("li");
-    line.append(element("span", "", name.replace(/_/g, " ").replace(/^./, (c) => c.toUpperCase())), element("span", "time", `${ms.toFixed(0)} ms`));
+    line.append(element("span", "", STAGES[name] || name), element("span", "time", `${ms.toFixed(0)} ms`));
     list.insertBefore(line, working);
     find("span", working).textContent = "Examining";
   });
@@ -262,7 +271,7 @@ function follow(section) {
 
 // The report has no script; its frame is made as high as it is.
 function fitReport(frame) {
-  const fit = () => (frame.style.height = `${frame.contentDocument.documentElement.scrollHeight}px`);
+  const fit = () => (frame.style.height = `${frame.contentDocument.body.offsetHeight}px`);
   frame.addEventListener("load", fit);
   if (frame.contentDocument?.readyState === "complete") fit();
   new ResizeObserver(fit).observe(frame.parentElement);

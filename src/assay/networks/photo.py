@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from assay.networks.graph import BATCH, Array, GraphWriter, Stored
 
@@ -86,6 +86,16 @@ def random_weights(seed: int) -> dict[str, Array]:
         scale = 0.0 if name.endswith(".bias") else np.sqrt(2 / fan_in)
         weights[name] = (scale * random.standard_normal(shape)).astype(np.float32)
     return weights
+
+
+def stored_weights(model: onnx.ModelProto) -> dict[str, Array]:
+    """The weights of a photo network as 32-bit numbers. Raises ValueError when it is another network."""
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    shapes = weight_shapes()
+    wrong = [name for name, shape in shapes.items() if name not in found or found[name].shape != shape]
+    if wrong:
+        raise ValueError(f"{model.graph.name}: {wrong[0]} is missing or of another shape; expected a photo network")
+    return {name: found[name].astype(np.float32) for name in shapes}
 
 
 def photo_network(weights: Mapping[str, Stored]) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -51,6 +52,14 @@ class NormedConvolution(nn.Module):
         mean, variance = cast(Tensor, self.norm.running_mean), cast(Tensor, self.norm.running_var)
         scale = self.norm.weight / (variance + self.norm.eps).sqrt()
         return self.conv.weight * scale[:, None, None, None], self.norm.bias - mean * scale
+
+    def unfold(self, kernel: Tensor, bias: Tensor) -> None:
+        """Takes over a convolution that a normalisation was folded into."""
+        self.conv.weight.copy_(kernel)
+        nn.init.ones_(self.norm.weight)
+        self.norm.bias.copy_(bias)
+        cast(Tensor, self.norm.running_mean).zero_()
+        cast(Tensor, self.norm.running_var).fill_(1 - self.norm.eps)
 
 
 class PhotoNetwork(nn.Module):
@@ -111,6 +120,23 @@ def exported(network: PhotoNetwork) -> dict[str, Array]:
         found |= {f"{name}.weight": kernel, f"{name}.bias": bias}
     found |= {"embedding.weight": network.embed.weight.T, "embedding.bias": network.embed.bias}
     return {name: np.ascontiguousarray(w.detach().float().cpu().numpy()) for name, w in found.items()}
+
+
+@torch.no_grad()
+def restored(weights: Mapping[str, Array]) -> PhotoNetwork:
+    """The network that ``exported`` gave these weights, in evaluation mode: its normalisations change nothing yet."""
+    network = PhotoNetwork().eval()
+    found = {name: torch.from_numpy(values) for name, values in weights.items()}
+    for name in CONVOLUTIONS:
+        if name in _PLAIN:
+            head = cast(nn.Conv2d, network.heads[name])
+            head.weight.copy_(found[f"{name}.weight"])
+            cast(Tensor, head.bias).copy_(found[f"{name}.bias"])
+        else:
+            cast(NormedConvolution, network.layers[_key(name)]).unfold(found[f"{name}.weight"], found[f"{name}.bias"])
+    network.embed.weight.copy_(found["embedding.weight"].T)
+    network.embed.bias.copy_(found["embedding.bias"])
+    return network
 
 
 def _key(layer: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.pool import AsyncResult
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +16,13 @@ from PIL import Image
 
 from assay.networks.photo import PHOTO_PX
 from assay.synthetic import Defect, counterfeit, draw_style, encode, genuine, photograph
+from assay.training.folder import STEPS
 from assay.views import VIEWS, View
-from fusee.images import ImageSteps, Layout, open_encoded, read_into
+from fusee.images import open_encoded, read_into
 
+STRENGTHS = (0.7, 1.2)  # of the defects that are trained on
+SIZES_PX, SIZE_SHARES = (400, 448, 640), (0.4, 0.4, 0.2)  # photographs of several sizes are made small
 MASK_PX = 80  # what is kept of where a photo was altered: finer than the grid, so that it can still be moved
-STEPS = ImageSteps(PHOTO_PX, PHOTO_PX, layout=Layout.HWC, dtype=np.dtype(np.uint8))
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
@@ -32,6 +34,7 @@ class Order(NamedTuple):
     camera_seed: int
     defects: tuple[Defect, ...] | None = ()
     strength: float = 1.0
+    size_px: int = 448
 
 
 class Picture(NamedTuple):
@@ -49,16 +52,16 @@ class Batch(NamedTuple):
     defects: list[tuple[Defect, ...]]
 
 
-def draw(style_seed: int, order: Order, size_px: int) -> Picture:
+def draw(style_seed: int, order: Order) -> Picture:
     """Draws, encodes and reads the photograph back, as an uploaded one is."""
     style = draw_style(style_seed)
     if order.defects == ():
         item = genuine(style, order.item_seed)
     else:
         item = counterfeit(style, order.item_seed, order.defects, order.strength)
-    shot = photograph(item, order.view, order.camera_seed, size_px=size_px)
+    shot = photograph(item, order.view, order.camera_seed, size_px=order.size_px)
     pixels = np.empty(STEPS.shape, np.uint8)
-    read_into(open_encoded(encode(shot), size_px * size_px), STEPS, pixels)
+    read_into(open_encoded(encode(shot), order.size_px**2), STEPS, pixels)
     altered = Image.fromarray(shot.altered.astype(np.uint8) * 255).resize((MASK_PX, MASK_PX), Image.Resampling.BOX)
     return Picture(pixels, np.asarray(altered), tuple(shot.defects))
 
@@ -66,30 +69,33 @@ def draw(style_seed: int, order: Order, size_px: int) -> Picture:
 def training_orders(genuine_count: int, altered_count: int, seed: int) -> list[Order]:
     """For each view, photos of so many genuine items, then of so many altered ones, all defects of the view in turn."""
     random = np.random.default_rng(seed)
-    first = seed * (genuine_count + altered_count)  # of the items' seeds: no two styles have the same tolerances
+    count = genuine_count + altered_count
     orders: list[Order] = []
     for view in VIEWS:
-        defects = [defect for defect in Defect if defect.view is view]
-        cameras = iter(random.integers(0, 2**31, genuine_count + altered_count).tolist())
-        orders += [Order(first + k, view, next(cameras)) for k in range(genuine_count)]
-        for k in range(altered_count):
-            defect = defects[(k + seed) % len(defects)]
-            orders.append(Order(first + genuine_count + k, view, next(cameras), (defect,), float(random.uniform(0.8, 1.3))))
+        kinds = [defect for defect in Defect if defect.view is view]
+        for k in range(count):
+            defects = () if k < genuine_count else (kinds[(k + seed) % len(kinds)],)
+            strength, size_px = float(random.uniform(*STRENGTHS)), int(random.choice(SIZES_PX, p=SIZE_SHARES))
+            camera = int(random.integers(2**31))  # items of their own: no two styles have the same tolerances
+            orders.append(Order(seed * count + k, view, camera, defects, strength, size_px))
     return orders
 
 
-def case_orders(items: Sequence[tuple[int, bool]], seed: int) -> list[Order]:
+def case_orders(items: Sequence[tuple[int, bool]], seed: int, size_px: int) -> list[Order]:
     """For each item (its seed, and whether it is genuine) the six photographs of a case, by cameras of its own."""
     cameras = iter(np.random.default_rng(seed).integers(0, 2**31, len(items) * len(VIEWS)).tolist())
-    return [Order(item, view, next(cameras), () if good else None) for item, good in items for view in VIEWS]
+    return [
+        Order(item, view, next(cameras), () if good else None, size_px=size_px)
+        for item, good in items
+        for view in VIEWS
+    ]
 
 
 class Studio:
     """Worker processes that draw whole styles. Use as a context manager; the shared memory goes with it."""
 
-    def __init__(self, slots: int, rows: int, workers: int, size_px: int) -> None:
+    def __init__(self, slots: int, rows: int, workers: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="assay-", dir=_shared_memory())
-        self._size_px = size_px
         self._pool = multiprocessing.get_context("spawn").Pool(workers)
         folder = Path(self._folder.name)
         self._paths = (str(folder / "photos.npy"), str(folder / "altered.npy"))
@@ -108,32 +114,32 @@ class Studio:
         self._pool.join()
         self._folder.cleanup()
 
-    @property
-    def pending(self) -> int:
-        """Styles that are not drawn yet, or not taken."""
-        return len(self._pending)
-
     def order(self, slot: int, style_seed: int, orders: Sequence[Order]) -> None:
         """Draws these photographs of one style into the rows of ``slot``."""
-        job = (self._paths, slot, style_seed, tuple(orders), self._size_px)
+        job = (self._paths, slot, style_seed, tuple(orders))
         self._pending.append(self._pool.apply_async(_draw_slot, job))
 
-    def take(self, wait: bool = False) -> list[Batch]:
-        """Styles drawn since the last call; all that are left when ``wait``. Raises what drawing raised."""
-        done = [job for job in self._pending if wait or job.ready()]
+    def take(self) -> list[Batch]:
+        """The styles that were drawn since the last call. Raises what drawing raised."""
+        done = [job for job in self._pending if job.ready()]
         self._pending = [job for job in self._pending if job not in done]
         return [job.get() for job in done]
+
+    def wait(self) -> Iterator[Batch]:
+        """The styles that are left, in the order in which they were asked for."""
+        while self._pending:
+            yield self._pending.pop(0).get()
 
 
 def _shared_memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def _draw_slot(paths: tuple[str, str], slot: int, style_seed: int, orders: tuple[Order, ...], size_px: int) -> Batch:
+def _draw_slot(paths: tuple[str, str], slot: int, style_seed: int, orders: tuple[Order, ...]) -> Batch:
     photos, altered = (np.lib.format.open_memmap(path, "r+") for path in paths)
     defects: list[tuple[Defect, ...]] = []
     for row, order in enumerate(orders):
-        picture = draw(style_seed, order, size_px)
+        picture = draw(style_seed, order)
         photos[slot, row], altered[slot, row] = picture.pixels, picture.altered
         defects.append(picture.defects)
     return Batch(slot, defects)

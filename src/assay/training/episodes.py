@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from assay.networks.photo import GRID, MEAN, PHOTO_PX, STD
-from assay.training.drawing import MASK_PX, Studio
+from assay.training.drawing import MASK_PX, Batch, Studio
 from assay.training.nuisance import photographed, restyled
 from assay.views import VIEWS
 
@@ -60,9 +61,17 @@ class Album:
     def fill(self, studio: Studio) -> None:
         """Takes what the studio has finished."""
         for batch in studio.take():
-            self.photos[batch.slot] = torch.from_numpy(studio.photos[batch.slot]).to(self.device)
-            self.altered[batch.slot] = torch.from_numpy(studio.altered[batch.slot]).to(self.device)
-            self.ready.append(batch.slot)
+            self._paste(batch, studio)
+
+    def begin(self, studio: Studio, styles: int) -> None:
+        """Waits for the first styles."""
+        for batch in islice(studio.wait(), styles):
+            self._paste(batch, studio)
+
+    def _paste(self, batch: Batch, studio: Studio) -> None:
+        self.photos[batch.slot] = torch.from_numpy(studio.photos[batch.slot]).to(self.device)
+        self.altered[batch.slot] = torch.from_numpy(studio.altered[batch.slot]).to(self.device)
+        self.ready.append(batch.slot)
 
     def episode(self, tasks: int, task: Task) -> Episode:
         """So many tasks, each of another style or view, photographed anew."""

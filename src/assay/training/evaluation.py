@@ -73,32 +73,34 @@ def auroc(negative: Iterable[float], positive: Iterable[float]) -> float:
 
 @torch.no_grad()
 def coreset(rows: Tensor, count: int) -> Tensor:
-    """Indices of rows [M, C] of which each next one is farthest from those before (greedy k-centre, as PatchCore)."""
-    chosen = torch.zeros(count, dtype=torch.long, device=rows.device)
-    nearest = rows @ rows[0]
+    """Rows [V, M, C] -> indices [V, count] of rows each of which is farthest from those before it.
+
+    Greedy k-centre, as PatchCore reduces its bank, for several banks at a time.
+    """
+    banks = torch.arange(len(rows), device=rows.device)
+    chosen = torch.zeros(len(rows), count, dtype=torch.long, device=rows.device)
+    nearest = (rows @ rows[:, 0, :, None])[..., 0]
     for i in range(1, count):
-        chosen[i] = nearest.argmin()
-        nearest = torch.maximum(nearest, rows @ rows[chosen[i]])
+        chosen[:, i] = nearest.argmin(1)
+        nearest = torch.maximum(nearest, (rows @ rows[banks, chosen[:, i]][..., None])[..., 0])
     return chosen
 
 
 @torch.no_grad()
 def judge_by_bank(patches: Tensor, cases: Cases) -> Judged:
     """patches [items, views, 1600, C]. Enrolled photos are judged by the bank without their own rows."""
-    scores = torch.empty(patches.shape[:2])
-    maps = torch.empty((*patches.shape[:2], GRID, GRID), device=patches.device)
-    for v in range(patches.shape[1]):
-        mine = patches[:, v].float()
-        rows = mine[: cases.enrolled].flatten(0, 1)
-        kept = coreset(rows, min(BANK_ROWS, len(rows)))
-        owner = kept // mine.shape[1]
-        for item, queries in enumerate(mine):
-            cosines = queries @ rows[kept].T
-            if item < cases.enrolled:
-                cosines = cosines.masked_fill(owner == item, -1)
-            grid = smoothed((1 - cosines.amax(1))[None])
-            maps[item, v], scores[item, v] = grid[0], smooth_maximum(grid)[0]
-    return Judged(standardised(scores.double().numpy(), cases), maps[cases.enrolled :])
+    places = patches.shape[2]
+    rows = patches[: cases.enrolled].float().transpose(0, 1).flatten(1, 2)
+    kept = coreset(rows, min(BANK_ROWS, rows.shape[1]))
+    bank, owner = rows.gather(1, kept[:, :, None].expand(-1, -1, rows.shape[2])), kept // places
+    grids: list[Tensor] = []
+    for item, queries in enumerate(patches):
+        cosines = queries.float() @ bank.transpose(1, 2)
+        if item < cases.enrolled:
+            cosines = cosines.masked_fill((owner == item)[:, None], -1)
+        grids.append(smoothed(1 - cosines.amax(2)))
+    scores = torch.stack([smooth_maximum(grid) for grid in grids]).double().cpu().numpy()
+    return Judged(standardised(scores, cases), torch.stack(grids[cases.enrolled :]))
 
 
 def standardised(scores: Floats, cases: Cases) -> Floats:

@@ -20,6 +20,7 @@ from assay.training.objective import (
     contrastive_loss,
     nearest_distances,
     place_loss,
+    rank_loss,
     smooth_maximum,
     smoothed,
 )
@@ -69,11 +70,12 @@ class Episodic:
         assert isinstance(verdicts, Verdicts)
         grid = self._distances(seen.patches)
         altered = episode.altered.unflatten(0, (-1, self.task.total))[:, self.task.bank :].flatten(0, 1)
-        odds = verdicts.photos(smooth_maximum(grid))
-        is_altered = (altered.flatten(1).amax(1) > 0).float()
+        odds = verdicts.photos(smooth_maximum(grid)).unflatten(0, (-1, self.task.genuine + self.task.altered))
+        is_altered = (altered.flatten(1).amax(1) > 0).view_as(odds)
         return _weighed(
             place=(1.0, place_loss(verdicts.places(grid), altered)),
-            photo=(0.5, functional.binary_cross_entropy_with_logits(odds, is_altered)),
+            photo=(0.5, functional.binary_cross_entropy_with_logits(odds, is_altered.float())),
+            rank=(0.5, rank_loss(odds, is_altered)),
             view=(0.1, functional.cross_entropy(seen.view_logit, episode.view)),
             style=(0.2, contrastive_loss(seen.embedding, episode.task)),
         )
@@ -127,19 +129,24 @@ class Supervised:
 
 
 def learn(
-    recipe: Recipe, episodes: Iterator[Episode], seconds: float, log: Callable[[str], None], device: torch.device
+    recipe: Recipe,
+    episodes: Iterator[Episode],
+    seconds: float,
+    log: Callable[[str], None],
+    device: torch.device,
+    learning_rate: float = LEARNING_RATE,
 ) -> nn.ModuleDict:
     """Trains for that long and gives the averaged weights, in evaluation mode."""
     modules = recipe.modules().to(device)
     average = copy.deepcopy(modules)
-    optimiser = torch.optim.AdamW(modules.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(modules.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
     clock = _Clock(seconds, log)
     for step, episode in enumerate(episodes):
         share = clock.share()
         if share >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * _rate(share)
+            group["lr"] = learning_rate * _rate(share)
         loss = _step(recipe, modules, episode, optimiser, device)
         _follow(average, modules, min(MOMENTUM, (1 + step) / (10 + step)))
         clock.tell(step, loss)

@@ -42,11 +42,11 @@ def _between(count: int, low: float, high: float, like: Tensor) -> Tensor:
 
 
 def moved(photos: Tensor, altered: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Turned by up to 3 degrees, scaled by 4 %, shifted by 3 %; half of the photos stay as they are."""
+    """Turned by up to 1.5 degrees, scaled by 2 %, shifted by 3 %; half of the photos stay as they are."""
     count = len(photos)
     some = (_between(count, 0, 1, photos) < 0.5).float() * strength
-    turn = _between(count, -1, 1, photos) * math.radians(3) * some
-    scale = 1 + _between(count, -0.04, 0.04, photos) * some
+    turn = _between(count, -1, 1, photos) * math.radians(1.5) * some
+    scale = 1 + _between(count, -0.02, 0.02, photos) * some
     shift = torch.stack([_between(count, -0.06, 0.06, photos) * some for _ in range(2)], 1)
     cosine, sine = turn.cos() * scale, turn.sin() * scale
     rows = [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)]

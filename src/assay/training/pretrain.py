@@ -46,7 +46,7 @@ class Settings:
     held_out: int
     genuine: int  # photos of each view and style
     altered: int
-    size_px: int
+    size_px: int  # of held-out photographs
     tasks: int  # in a step
     photo_minutes: float
     classifier_minutes: float
@@ -87,11 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _settings(arguments: Sequence[str] | None) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m assay.training.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    defaults = {"styles": 600, "first_styles": 60, "held_out": 30, "genuine": 10, "altered": 8}
-    defaults |= {"size_px": 448, "tasks": 16, "workers": max(1, (os.cpu_count() or 2) - 1), "seed": 0}
+    defaults = {"styles": 1200, "first_styles": 40, "held_out": 26, "genuine": 9, "altered": 7}
+    defaults |= {"size_px": 576, "tasks": 16, "workers": max(1, (os.cpu_count() or 2) - 1), "seed": 0}
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    for name, value in {"photo_minutes": 6.0, "classifier_minutes": 1.0, "raw_minutes": 1.0}.items():
+    for name, value in {"photo_minutes": 9.0, "classifier_minutes": 1.2, "raw_minutes": 0.8}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
     return Settings(**vars(parser.parse_args(arguments)))
 
@@ -100,12 +100,11 @@ def _train(settings: Settings, log: Log, device: torch.device) -> dict[str, nn.M
     """Trains each network in turn and writes it; all learn from one album, which grows meanwhile."""
     layout = Layout(settings.genuine, settings.altered)
     trained: dict[str, nn.ModuleDict] = {}
-    with Studio(settings.styles, layout.total * len(VIEWS), settings.workers, settings.size_px) as studio:
+    with Studio(settings.styles, layout.total * len(VIEWS), settings.workers) as studio:
         for seed in range(settings.styles):
             studio.order(seed, seed, training_orders(settings.genuine, settings.altered, seed))
         album = Album(settings.styles, layout, device)
-        while len(album.ready) < settings.first_styles:
-            album.fill(studio)
+        album.begin(studio, settings.first_styles)
         log(f"{len(album.ready)} styles drawn")
         for name, minutes, recipe in _recipes(settings):
             if not minutes:
@@ -148,12 +147,12 @@ def _measure(
     cases = Cases()
     tallies = {name: Tally() for name in networks}
     embeddings: dict[str, list[Tensor]] = {name: [] for name in networks}
-    with Studio(settings.held_out, cases.rows, settings.workers, settings.size_px) as studio:
+    with Studio(settings.held_out, cases.rows, settings.workers) as studio:
         for slot in range(settings.held_out):
             seed = FIRST_HELD_OUT + slot
             items = [(seed * sum(cases) + k, k < cases.enrolled + cases.genuine) for k in range(sum(cases))]
-            studio.order(slot, seed, case_orders(items, seed))
-        for batch in studio.take(wait=True):
+            studio.order(slot, seed, case_orders(items, seed, settings.size_px))
+        for batch in studio.wait():
             photos = torch.from_numpy(studio.photos[batch.slot]).to(device)
             altered = torch.from_numpy(studio.altered[batch.slot]).to(device)
             for name, modules in networks.items():

@@ -82,7 +82,7 @@ class FileReferences:
         return self._recent.get(digest)
 
     def picture(self, picture_sha256: str) -> bytes | None:
-        return self._pictures.read(picture_sha256) if self._pictures.path(picture_sha256).exists() else None
+        return self._pictures.read(picture_sha256) if self._pictures.holds(picture_sha256) else None
 
     def add(self, snapshot: Snapshot, pictures: Mapping[str, bytes]) -> None:
         """Files first, then the rows that name them, in one transaction. Raises Refusal CONFLICT when the model has

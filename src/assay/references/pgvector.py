@@ -33,7 +33,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS reference_embeddings (brand text, model text, view text, position integer,"
     f" digest text NOT NULL, embedding vector({EMBEDDING}) NOT NULL, PRIMARY KEY (view, brand, model, position))",
 )
-_EXTENSION = text("SELECT (SELECT count(*) FROM pg_available_extensions WHERE name = 'vector')")
+_EXTENSION = text("SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'")
 _MODELS = text("SELECT DISTINCT brand, model FROM reference_snapshots ORDER BY brand, model")
 _LATEST = text(
     "SELECT digest FROM reference_snapshots WHERE brand = :brand AND model = :model ORDER BY version DESC LIMIT 1"

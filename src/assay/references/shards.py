@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -12,6 +13,8 @@ import numpy as np
 from assay.errors import Refusal, unavailable
 from assay.references.content import sha256
 from assay.vision.lens import Floats
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Shards:
@@ -24,6 +27,10 @@ class Shards:
 
     def path(self, digest: str) -> Path:
         return self._folder / f"{digest}{self._suffix}"
+
+    def holds(self, digest: str) -> bool:
+        """Any text may be asked for: what is no SHA-256 is no file's name here, nor elsewhere."""
+        return _SHA256.fullmatch(digest) is not None and self.path(digest).exists()
 
     def write(self, content: bytes) -> str:
         """The SHA-256 under which the content lies there, on the disk when this returns."""

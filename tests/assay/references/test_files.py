@@ -32,6 +32,15 @@ def test_every_file_is_named_after_its_content(folder: Path) -> None:
     assert [file.stem for file in files] == [sha256(file.read_bytes()) for file in files]
 
 
+def test_only_pictures_are_given_as_pictures(folder: Path) -> None:
+    picture = next((folder / "pictures").iterdir()).stem
+    (folder / "secret.jpg").write_text("secret")
+    store = FileReferences(folder)
+    assert store.picture(picture) is not None
+    assert store.picture("../secret") is None
+    assert store.picture(f"../pictures/{picture}") is None
+
+
 @pytest.mark.parametrize("kind", ["arrays", "pictures"])
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_damage_is_found_before_it_is_used(folder: Path, kind: str, damage: str) -> None:

@@ -39,6 +39,7 @@ def test_an_empty_store(store: ReferenceStore) -> None:
     assert store.latest(AURELLE) is None
     assert store.by_digest("0" * 64) is None
     assert store.picture("0" * 64) is None
+    assert store.picture("../pictures/" + "0" * 64) is None
     embedding = unit_rows(np.random.default_rng(0), 1, EMBEDDING)[0]
     assert store.nearest(View.LOGO, [embedding, embedding], 3) == [[], []]
 

@@ -165,8 +165,16 @@ def check_size(image: Image.Image, most_pixels: int) -> None:
         raise ImageTooLarge(f"the picture has {image.width}x{image.height} pixels; at most {most_pixels} are decoded")
 
 
+def load(image: Image.Image) -> None:
+    """Decode an opened picture. Raises RequestError when the content is damaged or ends early."""
+    try:
+        image.load()
+    except _DAMAGE as err:
+        raise RequestError(f"the {image.format or 'picture'} cannot be decoded: {err}") from err
+
+
 def is_lying(image: Image.Image) -> bool:
-    """Whether ``read_into``, which has decoded the picture, turned it by a quarter: its width is the upright height."""
+    """Whether ``read_into`` turns a decoded picture by a quarter: its width is the upright height."""
     return _turn(image) in _LYING
 
 

@@ -15,7 +15,7 @@ from assay.vision.lens import SIDE, Floats, Pixels
 
 _ANCHORS = (
     np.array(  # sRGB from cool to hot; CIE lightness rises in equal steps, so that order shows without colour too
-        ((46, 16, 84), (122, 27, 118), (190, 51, 97), (232, 96, 52), (247, 158, 38), (252, 226, 130)), np.float64
+        ((46, 16, 84), (122, 27, 118), (190, 51, 97), (232, 96, 52), (247, 158, 38), (255, 216, 92)), np.float64
     )
 )
 _MOST_OPACITY = 0.85  # of the hottest: the photograph's own detail still shows through

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from assay.imaging.anatomy import Anatomy, broken, check_count, cut_short
 
-MOST_SCANS = 64
+MOST_SCANS = 32
 """Progressive photographs have about 10. Each one is a pass over all pixels, whatever few bytes it takes."""
 
 _EOI, _SOS = 0xD9, 0xDA
@@ -15,6 +15,7 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # DHT, DAC, DQT, DRI
 _APP0, _APP1, _APP2, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded pixels: not a stuffed byte, not a restart
+_FILL = re.compile(rb"\xff*")
 _EXIF, _MPF = b"Exif\0\0", b"MPF\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _SAYS_VIDEO = re.compile(
@@ -65,8 +66,9 @@ def _marker(content: bytes, at: int) -> tuple[int, int]:
     """The marker at a byte, and where what belongs to it begins. 0xFF may be repeated before it."""
     if content[at : at + 1] not in (b"\xff", b""):
         raise broken("JPEG", at, f"0x{content[at]:02x}, expected a marker, 0xff")
-    while content[at : at + 1] == b"\xff":
-        at += 1
+    fill = _FILL.match(content, at)
+    assert fill is not None
+    at = fill.end()
     if at >= len(content):
         raise cut_short("JPEG", len(content))
     return content[at], at + 1

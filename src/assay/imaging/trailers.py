@@ -7,16 +7,19 @@ stay with the original, which is kept as evidence and never served. Anything els
 
 from __future__ import annotations
 
+import re
 import struct
 
 from assay.errors import Reason, Refusal
 from assay.imaging import jpeg
-from assay.imaging.anatomy import SAVE_AGAIN, Anatomy
+from assay.imaging.anatomy import SAVE_AGAIN, Anatomy, check_count
 from assay.imaging.signatures import kind_of
 
 _VIDEO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"udta", b"meta")
 _SAMSUNG_ENTRY = struct.Struct("<4sII")  # kind of field, bytes back from the directory, size
 _MOST_SAMSUNG_FIELDS = 256
+_MOST_TRAILERS = 16
+_PADDING = re.compile(rb"\0*")
 _FOREIGN = (
     (b"<?php", "a PHP script"),
     (b"<script", "a script"),
@@ -40,8 +43,10 @@ def check_nothing_hides(content: bytes, picture: Anatomy) -> None:
     at = picture.end
     if stop < at:
         raise _hidden("a block that overlaps the picture", f"{len(content) - at} bytes follow the picture's end,")
+    parts = 0
     while (at := _padding_end(content, at, stop)) < stop:
-        at = _known_part_end(content, at, stop, picture)
+        at, parts = _known_part_end(content, at, stop, picture), parts + 1
+        check_count("file", parts, _MOST_TRAILERS, "parts behind its picture")
 
 
 def _known_part_end(content: bytes, at: int, stop: int, picture: Anatomy) -> int:
@@ -67,7 +72,9 @@ def _check_no_document(lowered: bytes) -> None:
 
 def _padding_end(content: bytes, at: int, stop: int) -> int:
     """Cameras fill up to a whole block with zeros. A video's first bytes are zeros too, of its first box's size."""
-    end = stop - len(content[at:stop].lstrip(b"\0"))
+    padding = _PADDING.match(content, at, stop)
+    assert padding is not None
+    end = padding.end()
     box = content.find(b"ftyp", end, end + 8) - 4
     return box if box >= at else end
 
@@ -105,6 +112,7 @@ def _samsung_start(content: bytes) -> int:
 
 def _video_end(content: bytes, at: int, stop: int) -> int:
     """Behind the boxes of a video (ISO/IEC 14496-12, section 4.2). Raises Refusal INVALID for others."""
+    boxes = 0
     while at < stop:
         size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
         if kind not in _VIDEO_BOXES:
@@ -114,5 +122,6 @@ def _video_end(content: bytes, at: int, stop: int) -> int:
             size, head = int.from_bytes(content[at + 8 : at + 16], "big"), 16
         if size < head or at + size > stop:
             raise _hidden("a video that is damaged", f"{stop - at} bytes follow the picture's end,")
-        at += size
+        at, boxes = at + size, boxes + 1
+        check_count("video behind the picture", boxes)
     return at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from typing import NamedTuple
 
@@ -18,12 +18,11 @@ from assay.imaging.trailers import check_nothing_hides
 from assay.settings import Settings
 from assay.vision.lens import SIDE, Pixels
 from fusee.base.errors import RequestError
-from fusee.images import ImageSteps, Layout, is_lying, open_encoded, read_into
+from fusee.images import ImageSteps, Layout, is_lying, load, open_encoded, read_into
 
 WORKING_SIDE = 768  # pixels: the longest side of what quality is measured on
 PICTURE_QUALITY = 90  # of the JPEGs shown in reports
 
-_LENS = ImageSteps(SIDE, SIDE, layout=Layout.HWC, dtype=np.dtype(np.uint8))
 _HOW_TO_GET_A_JPEG = (
     "Send a JPEG, PNG or WebP photograph; on an iPhone choose Settings > Camera > Formats > Most Compatible."
 )
@@ -68,11 +67,12 @@ def read_upload(content: bytes, limits: Limits) -> Upload:
     if anatomy.width * anatomy.height > limits.pixels:
         raise _too_large(f"{anatomy.width} x {anatomy.height} pixels; at most {limits.pixels} pixels are decoded")
     check_nothing_hides(content, anatomy)
-    image, pixels = _decoded(anatomy, limits)
+    image = _decoded(anatomy, limits)
     width, height = anatomy.width, anatomy.height
     if is_lying(image):
         width, height = height, width
-    working = _read(image, _working_steps(width, height), anatomy)
+    working = _working_pixels(image, width, height)
+    pixels = np.asarray(Image.fromarray(working).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     sha256 = hashlib.sha256(content).hexdigest()
     return Upload(anatomy.media_type, len(content), width, height, sha256, pixels, working, encode_jpeg(pixels))
 
@@ -92,33 +92,18 @@ def _dissected(content: bytes) -> Anatomy:
     raise Refusal(Reason.UNSUPPORTED_MEDIA, f"{found}. {_HOW_TO_GET_A_JPEG}")
 
 
-def _decoded(anatomy: Anatomy, limits: Limits) -> tuple[Image.Image, Pixels]:
-    """The picture in memory, no finer than the working pixels need, and the lens's pixels of it."""
+def _decoded(anatomy: Anatomy, limits: Limits) -> Image.Image:
+    """The picture in memory, opaque; a JPEG no finer than the working pixels need."""
     try:
         image = open_encoded(anatomy.essence, limits.pixels)
+        finer = min(max(image.size) / WORKING_SIDE, min(image.size) / (2 * SIDE))  # averaging needs pixels to average
+        if finer >= 1:
+            image.draft("RGB", (int(image.width / finer), int(image.height / finer)))
+        load(image)
     except RequestError as err:
-        raise _unreadable(anatomy, err) from err
-    finer = min(max(image.size) / WORKING_SIDE, min(image.size) / (2 * SIDE))  # averaging needs pixels to average
-    if finer >= 1:
-        image.draft("RGB", (int(image.width / finer), int(image.height / finer)))
-    pixels = _read(image, _LENS, anatomy)
-    if not _is_transparent(image):
-        return image, pixels
-    image = _on_white(image)
-    return image, _read(image, _LENS, anatomy)
-
-
-def _unreadable(anatomy: Anatomy, err: RequestError) -> Refusal:
-    return Refusal(Reason.UNREADABLE, f"{anatomy.media_type}, {len(anatomy.essence)} bytes: {err}. {SAVE_AGAIN}")
-
-
-def _read(image: Image.Image, steps: ImageSteps, anatomy: Anatomy) -> Pixels:
-    pixels = np.empty(steps.shape, np.uint8)
-    try:
-        read_into(image, steps, pixels)
-    except RequestError as err:
-        raise _unreadable(anatomy, err) from err
-    return pixels
+        found = f"{anatomy.media_type} of {anatomy.width} x {anatomy.height} pixels"
+        raise Refusal(Reason.UNREADABLE, f"{found}: {err}. {SAVE_AGAIN}") from err
+    return _on_white(image) if _is_transparent(image) else image
 
 
 def _is_transparent(image: Image.Image) -> bool:
@@ -128,15 +113,19 @@ def _is_transparent(image: Image.Image) -> bool:
 def _on_white(image: Image.Image) -> Image.Image:
     """As a viewer shows it. What is painted under transparent pixels is arbitrary."""
     white = Image.new("RGB", image.size, "white")
-    opaque = image.convert("RGBA")
-    white.paste(opaque, mask=opaque)
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    white.paste(layer, mask=layer)
     white.info = {name: value for name, value in image.info.items() if name == "exif"}  # which way is up
     return white
 
 
-def _working_steps(width: int, height: int) -> ImageSteps:
+def _working_pixels(image: Image.Image, width: int, height: int) -> Pixels:
     ratio = min(1.0, WORKING_SIDE / max(width, height))
-    return replace(_LENS, width=max(1, round(width * ratio)), height=max(1, round(height * ratio)))
+    sides = max(1, round(height * ratio)), max(1, round(width * ratio))
+    steps = ImageSteps(*sides, layout=Layout.HWC, dtype=np.dtype(np.uint8))
+    working = np.empty(steps.shape, np.uint8)
+    read_into(image, steps, working)
+    return working
 
 
 def encode_jpeg(pixels: Pixels, quality: int = PICTURE_QUALITY) -> bytes:

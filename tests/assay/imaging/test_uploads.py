@@ -212,10 +212,12 @@ def test_metadata_never_swells():
             with_segment(JPEG, 0xFE, b"")[:-2] + b"\xff\xfe\0\x02" * 21_000 + b"\xff\xd9",
             "JPEG has more than 20000 parts",
         ),
-        (JPEG[:-2] + JPEG[JPEG.index(b"\xff\xda") : -2] * 64 + b"\xff\xd9", "JPEG has more than 64 scans"),
+        (with_segment(JPEG, 0xE2, MPF) + SMALL[0] * 17, "file has more than 16 parts behind its picture"),
+        (MOTION + b"\0\0\0\x08ftyp" * 20_001, "video behind the picture has more than 20000 parts"),
+        (JPEG[:-2] + JPEG[JPEG.index(b"\xff\xda") : -2] * 64 + b"\xff\xd9", "JPEG has more than 32 scans"),
     ],
 )
-def test_too_many_parts(content: bytes, found: str):
+def test_more_parts_than_a_camera_writes(content: bytes, found: str):
     err = refusal(content)
     assert err.reason is Reason.INVALID
     assert found in err.message

@@ -10,10 +10,19 @@ from assay.queue.memory import MemoryQueue
 from assay.queue.sqlite import SqliteQueue
 from assay.settings import Settings
 
+EXPECTED = "'' (SQLite in home), memory:, amqp://user:password@host:port/vhost or kafka://host:port"
+
 
 def open_queue(settings: Settings) -> JobQueue:
     """The queue of ``settings.queue_url``, still to be opened. Raises Refusal INVALID."""
-    match urlsplit(settings.queue_url).scheme:
+    try:
+        return _queue(settings, urlsplit(settings.queue_url).scheme)
+    except ValueError as err:
+        raise invalid(f"setting queue_url: {err}; expected an URL as {EXPECTED}") from err
+
+
+def _queue(settings: Settings, scheme: str) -> JobQueue:
+    match scheme:
         case "" if not settings.queue_url:
             return SqliteQueue(settings.home / "queue.sqlite")
         case "memory":
@@ -23,9 +32,8 @@ def open_queue(settings: Settings) -> JobQueue:
         case "kafka":
             return _kafka(settings.queue_url)
         case _:
-            raise invalid(
-                f"setting queue_url is {settings.queue_url!r}; expected '', memory:, amqp://... or kafka://..."
-            )
+            kind = settings.queue_url.partition("//")[0]  # what follows may hold a password
+            raise invalid(f"setting queue_url begins with {kind!r}; expected {EXPECTED}")
 
 
 def _rabbitmq(url: str) -> JobQueue:

@@ -31,12 +31,17 @@ def test_the_url_says_which(tmp_path: Path, url: str, kind: type) -> None:
     assert list(tmp_path.iterdir()) == []  # nothing is opened yet
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "queue.sqlite"])
+@pytest.mark.parametrize("url", ["redis://user:secret@localhost", "queue.sqlite"])
 def test_another_url_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(Refusal, match=r"setting queue_url is '.*'; expected '', memory:") as refused:
+    with pytest.raises(Refusal, match=r"queue_url begins with '(redis:|queue.sqlite)'; expected '' ") as refused:
         open_queue(Settings(tmp_path, queue_url=url))
 
     assert refused.value.reason is Reason.INVALID
+
+
+def test_a_port_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"setting queue_url: Port could not be cast .*; expected an URL as ''"):
+        open_queue(Settings(tmp_path, queue_url="amqp://localhost:many/"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from uuid import uuid4
 
@@ -19,6 +20,18 @@ from assay.queue.rabbitmq import RabbitQueue
 pytestmark = pytest.mark.anyio
 
 LEASE_S = 600.0
+
+HOLD = """
+import asyncio, sys
+from assay.queue.rabbitmq import RabbitQueue
+
+async def main():
+    (lease,) = await RabbitQueue(sys.argv[1]).claim(1, 600.0, 30.0)
+    print(lease.job.id, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -66,6 +79,7 @@ async def test_a_killed_broker_is_unavailable_and_keeps_what_was_published(rabbi
     await queue.close()
 
 
+@pytest.mark.slow  # the broker's start
 async def test_a_waiting_claim_is_told_when_the_broker_dies(rabbit: RabbitServer, url: str) -> None:
     queue = RabbitQueue(url)
     await queue.open()
@@ -86,6 +100,7 @@ async def test_a_waiting_claim_is_told_when_the_broker_dies(rabbit: RabbitServer
     await queue.close()
 
 
+@pytest.mark.slow
 async def test_a_broker_that_hangs_is_unavailable(rabbit: RabbitServer, url: str) -> None:
     queue, patient = RabbitQueue(url, answer_s=3.0), RabbitQueue(url)
     await patient.open()
@@ -118,6 +133,21 @@ async def test_a_worker_that_hangs_without_dying_loses_its_job(url: str) -> None
     await other.ack(lease)
     assert await other.depth() == Depth(0, 0, 0, 0)
     await asyncio.gather(hung.close(), other.close())
+
+
+async def test_what_a_killed_worker_had_is_given_to_another(url: str) -> None:
+    queue = RabbitQueue(url)
+    await queue.publish([a_job("a")])
+    command = [sys.executable, "-c", HOLD, url]
+    worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"job-a\n"
+
+    worker.kill()
+    await worker.wait()
+
+    assert [(lease.job, lease.attempt) for lease in await queue.claim(1, LEASE_S, WAIT_S)] == [(a_job("a"), 2)]
+    await queue.close()
 
 
 async def test_what_is_no_job_goes_to_the_dead_letters_and_stops_nobody(url: str) -> None:

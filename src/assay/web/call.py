@@ -74,7 +74,8 @@ class Call:
 
     @property
     def query(self) -> Fields:
-        return Fields(dict(self.request.query_params), "query")
+        """Of the query string. An empty value is none: forms send all their fields."""
+        return Fields({name: value for name, value in self.request.query_params.items() if value}, "query")
 
     @property
     def media_type(self) -> str:

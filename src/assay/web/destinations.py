@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from assay.errors import invalid
 
 _PORTS = {"https": 443, "http": 80}
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
 
 class Destination(NamedTuple):
@@ -65,6 +66,13 @@ def resolved(text: str, allow_private: bool) -> Destination:
 
 def _expect_public(address: str, host: str) -> None:
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None) or parsed
+    inner = _embedded(parsed) if parsed.version == 6 else parsed
     if not parsed.is_global or not inner.is_global or parsed.is_multicast:
         raise invalid(f"webhook host {host!r} is at {address}, which is not public; expected a host of the internet")
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that packets to this one end at (mapped, 6to4, NAT64), or itself."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address

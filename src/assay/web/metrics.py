@@ -72,7 +72,7 @@ def _stored(counts: Counts, now: datetime) -> Iterator[Family]:
     verdicts = {verdict.value: count for verdict, count in counts.by_verdict.items()}
     yield _labelled("cases_total", Kind.COUNTER, "Cases with a report.", "verdict", verdicts)
     states = {state.value: count for state, count in counts.by_state.items()}
-    yield _labelled("cases", Kind.GAUGE, "Cases as they are.", "state", states)
+    yield _labelled("cases_in_state", Kind.GAUGE, "Cases as they are.", "state", states)
     yield _gauge("outbox_depth", "Accepted cases that no queue has yet.", counts.unpublished)
     yield _gauge("review_queue_depth", "Cases that wait for people.", counts.waiting_reviews)
     yield _gauge(

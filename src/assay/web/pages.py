@@ -43,8 +43,8 @@ async def case_page(call: Call) -> Response:
     case = await call.run(call.services.store.cases.get, call.tenant_id, call.path("case_id"))
     if case.state is CaseState.DRAFT:
         return await _case_form(call, case)
-    shown = {"notice": ""} if case.state is CaseState.REPORTED else {}  # the report has it
-    return page(call, "case.html", case=case, may_erase=call.allows(Scope.ADMIN), **shown)
+    notice = "" if case.state is CaseState.REPORTED else call.services.settings.notice  # the report has its own
+    return page(call, "case.html", case=case, may_erase=call.allows(Scope.ADMIN), notice=notice)
 
 
 async def _case_form(call: Call, case: Case | None) -> Response:

@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from benchmarks.assay.rabbitmq import RabbitServer, why_no_rabbitmq
 from tests.assay.queue.kafka_mock import KafkaMock, librdkafka
 from tests.assay.queue.rigs import KafkaRig, MemoryRig, RabbitRig, Rig, SqliteRig
-from tests.assay.servers import RabbitServer, why_no_rabbitmq
 
 
 @pytest.fixture

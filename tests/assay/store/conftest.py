@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks.assay.postgres import PostgresServer, why_no_postgres
 from sqlalchemy import delete
-from tests.assay.servers_postgres import PostgresServer, why_no_postgres
 from tests.assay.store.making import Bench, HandClock
 
 from assay.settings import Settings

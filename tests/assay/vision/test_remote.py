@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.assay.servers import free_port
+from benchmarks.assay.ports import free_port
 from tests.assay.vision.lens_house import assert_same_bits, running_server, some_photos
 
 from assay.errors import Reason, Refusal

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: in a folder of its own, on a free port, gone when the test is."""
+"""A real PostgreSQL to be killed: in a folder of its own, on a free port, gone with whoever started it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import psycopg
-from tests.assay.servers import free_port
+
+from benchmarks.assay.ports import free_port
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")  # Debian's
 READY_S = 60.0

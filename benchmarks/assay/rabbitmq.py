@@ -1,15 +1,16 @@
-"""Real servers for tests: each in a folder of its own, on free ports, gone when the test is."""
+"""A real RabbitMQ to be killed: in a folder of its own, on free ports, gone with whoever started it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 from pathlib import Path
 from typing import Self
+
+from benchmarks.assay.ports import free_port
 
 READY_S = 120.0
 
@@ -28,12 +29,6 @@ def why_no_rabbitmq() -> str:
     if not RABBITMQ.exists():
         return f"no {RABBITMQ}: apt install rabbitmq-server"
     return "" if shutil.which("epmd") else "no epmd: apt install erlang-base"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class RabbitServer:

@@ -19,9 +19,9 @@ from assay.vision.lens import Comparison, Features
 class Weights:
     """How the parts of a score are put together. Chosen on calibration cases alone."""
 
-    one_class: float = 0.5  # of a view's deviations in patches
-    metric: float = 0.5  # of its deviations in the embedding
-    sharpness: float = 1.0  # of the soft maximum over views: a view's weight grows by e for each deviation over this
+    one_class: float = 1.0  # of a view's deviations in patches, which show local changes
+    metric: float = 0.75  # of its deviations in the embedding, which tell genuine and altered items apart less well
+    sharpness: float = 1.0  # of the soft maxima: weight grows by e for each deviation over this
 
 
 WEIGHTS = Weights()
@@ -62,7 +62,7 @@ def score_view(snapshot: Snapshot, view: View, features: Features, comparison: C
         view=view,
         one_class=one_class,
         metric=metric,
-        score=WEIGHTS.one_class * one_class + WEIGHTS.metric * metric,
+        score=soft_maximum([WEIGHTS.one_class * one_class, WEIGHTS.metric * metric]),
         view_probability=float(features.view[VIEWS.index(view)]),
         hottest=hottest(comparison),
         neighbours=neighbours,
@@ -98,7 +98,8 @@ def deviations(value: float, spread: Spread, items: int) -> float:
 
 def soft_maximum(scores: Sequence[float], sharpness: float = WEIGHTS.sharpness) -> float:
     """The logarithm of the mean exponential: the likelihood ratio of "one of these is altered, by ``sharpness``
-    deviations" to "none is". One altered view is enough to raise it, and several raise it further."""
+    deviations" to "none is". One that is altered is enough to raise it, and several raise it further. That of views,
+    each a soft maximum of its two deviations, is the soft maximum of all twelve."""
     top = max(scores)
     return top + math.log(sum(math.exp(sharpness * (s - top)) for s in scores) / len(scores)) / sharpness
 

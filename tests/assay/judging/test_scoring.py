@@ -61,6 +61,12 @@ def test_a_view_that_looks_worse_never_helps(scores: list[float], which: int, wo
     assert soft_maximum(scores[::-1]) == pytest.approx(soft_maximum(scores))
 
 
+def test_that_of_views_is_that_of_all_their_deviations() -> None:
+    pairs = [(0.3, 1.0), (4.0, -1.0), (2.5, 2.0)]
+    nested = soft_maximum([soft_maximum(pair) for pair in pairs])
+    assert nested == pytest.approx(soft_maximum([value for pair in pairs for value in pair]))
+
+
 def test_one_view_stands_out_and_two_stand_out_more() -> None:
     genuine = [0.0] * 6
     one, two = [6.0, *genuine[1:]], [6.0, 6.0, *genuine[2:]]

@@ -7,7 +7,7 @@ this file measures them again) and let the photographs of clothing and ImageNet 
     measure     good: least median most    with its fault: least median most      real: least most   limit
     detail       147   819    4377         blurred     3.7    5.5     9.3          123   2409         >= 50
     fine_share   0.13  0.52   3.77         blurred     0.014  0.047   0.42         0.14  1.31         >= 0.06
-    brightness   112   185    254          dark        12     27      49           159   255          >= 60
+    brightness   112   185    254          dark        12     27      49           159   255          >= 55
     clipped      0     0      0.06         bright      0.005  0.51    0.99         0     0.07         <= 0.20
     glare        0     0      0.03         glare       0.08   0.14    0.31         0     0.05         <= 0.05
     fill         0.66  1      1            far         0.13   0.29    0.42         0.47  1            >= 0.45
@@ -34,7 +34,7 @@ GATE_SIDE = 256  # pixels: the longest side of what is measured
 LEAST_SHORT_SIDE = 480.0  # pixels of the photograph: half as much again as the networks see
 LEAST_DETAIL = 50.0  # variance of the Laplacian, in grey levels squared
 LEAST_FINE_SHARE = 0.06  # energy of the finest details against that of four times coarser ones
-LEAST_BRIGHTNESS = 60.0  # of 255: what all but the lightest hundredth stays below
+LEAST_BRIGHTNESS = 55.0  # of 255: what all but the lightest hundredth stays below
 MOST_CLIPPED = 0.20  # of the subject: a channel at its end
 MOST_GLARE = 0.05  # of the photograph: white spots that are not its backdrop
 LEAST_FILL = 0.45  # of the photograph: all but a plain backdrop

@@ -11,7 +11,7 @@ from PIL import Image
 
 from assay.imaging.uploads import encode_jpeg
 from assay.report.document import HeatMap
-from assay.vision.lens import SIDE, Floats, Pixels
+from assay.vision.lens import SIDE, Floats
 
 _ANCHORS = (
     np.array(  # sRGB from cool to hot; CIE lightness rises in equal steps, so that order shows without colour too
@@ -36,12 +36,10 @@ def heat_map(distance_map: Floats, low: float, high: float) -> HeatMap:
 
 def overlay(picture_jpeg: bytes, heat_map_png: bytes) -> bytes:
     """The map's colours over the photograph as a JPEG: cool places show the photo, hot ones the colour."""
-    photo = _pixels(picture_jpeg, "JPEG", "RGB")
-    heat = _pixels(heat_map_png, "PNG", "L")
-    assert photo.shape[:2] == heat.shape, f"a map of {heat.shape} for a picture of {photo.shape[:2]}"
-    opacity = _opacities()[heat][..., np.newaxis]
-    blended = photo * (255 - opacity) + _colour_table(256)[heat] * opacity
-    return encode_jpeg(((blended + 127) // 255).astype(np.uint8))
+    photo, heat = _opened(picture_jpeg, "JPEG", "RGB"), _opened(heat_map_png, "PNG", "L")
+    assert photo.size == heat.size, f"a map of {heat.size} for a picture of {photo.size}"
+    coloured = Image.merge("RGB", [heat.point(channel.tolist()) for channel in _colour_table(256).T])
+    return encode_jpeg(np.asarray(Image.composite(coloured, photo, heat.point(_opacities()))))
 
 
 def colours(count: int) -> list[str]:
@@ -49,18 +47,19 @@ def colours(count: int) -> list[str]:
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in _colour_table(count).tolist()]
 
 
-def _colour_table(count: int) -> NDArray[np.uint32]:
+def _colour_table(count: int) -> NDArray[np.uint8]:
+    """[count, 3], from cool to hot."""
     at = np.linspace(0, len(_ANCHORS) - 1, count)
     columns = [np.interp(at, np.arange(len(_ANCHORS)), column) for column in _ANCHORS.T]
-    return np.rint(np.stack(columns, axis=1)).astype(np.uint32)
+    return np.rint(np.stack(columns, axis=1)).astype(np.uint8)
 
 
-def _opacities() -> NDArray[np.uint32]:
+def _opacities() -> list[int]:
     """Of each grey value, of 255: smooth at both ends (3x² - 2x³)."""
     heat = np.linspace(0, 1, 256)
-    return np.rint(255 * _MOST_OPACITY * heat * heat * (3 - 2 * heat)).astype(np.uint32)
+    return np.rint(255 * _MOST_OPACITY * heat * heat * (3 - 2 * heat)).astype(int).tolist()
 
 
-def _pixels(content: bytes, kind: str, mode: str) -> Pixels:
+def _opened(content: bytes, kind: str, mode: str) -> Image.Image:
     with Image.open(BytesIO(content), formats=[kind]) as image:
-        return np.asarray(image.convert(mode))
+        return image.convert(mode)

@@ -101,9 +101,15 @@ def _decoded(anatomy: Anatomy, limits: Limits) -> Image.Image:
             image.draft("RGB", (int(image.width / finer), int(image.height / finer)))
         load(image)
     except RequestError as err:
-        found = f"{anatomy.media_type} of {anatomy.width} x {anatomy.height} pixels"
-        raise Refusal(Reason.UNREADABLE, f"{found}: {err}. {SAVE_AGAIN}") from err
+        raise _unreadable(anatomy, str(err)) from err
+    if image.mode == "P" and image.palette is None:
+        raise _unreadable(anatomy, "its colours are numbers of a palette that is missing")
     return _on_white(image) if _is_transparent(image) else image
+
+
+def _unreadable(anatomy: Anatomy, found: str) -> Refusal:
+    picture = f"{anatomy.media_type} of {anatomy.width} x {anatomy.height} pixels"
+    return Refusal(Reason.UNREADABLE, f"{picture}: {found}. {SAVE_AGAIN}")
 
 
 def _is_transparent(image: Image.Image) -> bool:

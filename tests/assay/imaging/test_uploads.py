@@ -39,6 +39,7 @@ from assay.vision.lens import SIDE
 JPEG = encoded(scene(), quality=92)
 PNG = encoded(scene(320, 240), "PNG")
 WEBP = encoded(scene(320, 240), "WEBP")
+PALETTE = encoded(scene(48, 32).convert("P"), "PNG")
 MOTION_MARK = XMP + b'<rdf:Description GCamera:MotionPhoto="1"/>'
 MOTION = with_segment(JPEG, 0xE1, MOTION_MARK)
 
@@ -368,7 +369,8 @@ def test_cut_short(picture: bytes):
         (b"RIFF\x04\0\0\0WEBP", "no picture in it"),
         (WEBP[:16] + struct.pack("<I", len(WEBP)) + WEBP[20:], "ends behind the picture"),
         (PNG.replace(b"IDAT", b"IDAT", 1)[:60] + b"\xff" + PNG[61:], "cannot be decoded"),
-        (jpeg_of(0, 0), "image/jpeg"),
+        (jpeg_of(0, 0), "image/jpeg of 0 x 0 pixels"),
+        (PALETTE.replace(b"PLTE", b"plTe"), "a palette that is missing"),
     ],
 )
 def test_damaged(content: bytes, found: str):

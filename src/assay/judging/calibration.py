@@ -17,6 +17,8 @@ from assay.errors import Refusal, invalid
 from assay.judging.calibration_file import sealed
 from assay.judging.judgement import Calibration
 
+FAMILIAR = 3.0  # deviations of most views that are no reason to think of another model
+
 
 def calibrate(
     genuine: Sequence[float],
@@ -100,7 +102,8 @@ def _too_few(what: str, needed: int) -> Refusal:
 
 
 def _beyond(unfamiliarity: Sequence[float]) -> float:
-    """Just above all that was seen: of n + 1 cases of one kind the last one is the most unfamiliar once in n + 1."""
+    """Just above all that was seen: of n + 1 cases of one kind the last one is the most unfamiliar once in n + 1. Never
+    below FAMILIAR: cases of one careful photographer lie closer together than those to come."""
     if not len(unfamiliarity) or not np.isfinite(unfamiliarity).all():
         raise invalid("the unfamiliarity of the calibration cases is not given; expected one number for each case")
-    return math.nextafter(float(max(unfamiliarity)), math.inf)
+    return math.nextafter(max(FAMILIAR, *map(float, unfamiliarity)), math.inf)

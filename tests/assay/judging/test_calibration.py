@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assay.cases import Verdict
 from assay.errors import Reason, Refusal
 from assay.judging import calibrate
-from assay.judging.calibration import fewest_cases, most_errors
+from assay.judging.calibration import FAMILIAR, fewest_cases, most_errors
 from assay.judging.judge import verdict_of
 from assay.judging.judgement import Calibration
 
@@ -111,5 +111,10 @@ def test_scores_that_are_no_numbers(bad: float) -> None:
 
 
 def test_unknown_is_what_is_beyond_all_that_was_seen() -> None:
-    made = calibrate([0.0] * 149, [1.0] * 149, [0.3, 2.5, -1.0], "m")
-    assert made.unknown_above == math.nextafter(2.5, math.inf)
+    made = calibrate([0.0] * 149, [1.0] * 149, [0.3, 3.5, -1.0], "m")
+    assert made.unknown_above == math.nextafter(3.5, math.inf)
+
+
+def test_what_is_ordinary_is_not_unknown_though_the_calibration_cases_lie_closer() -> None:
+    made = calibrate([0.0] * 149, [1.0] * 149, [0.3, 0.9, -1.0], "m")
+    assert made.unknown_above == math.nextafter(FAMILIAR, math.inf)

@@ -8,7 +8,7 @@ from importlib.metadata import version as package_version
 
 from assay.views import View
 from assay.web.call import Json
-from assay.web.operations import Answer, Operation, Parameter
+from assay.web.operations import JSON, Answer, Operation, Parameter
 from assay.web.problems import PROBLEM
 from assay.web.schemas import DIGEST, SCHEMAS, TEXT, one_of, ref
 
@@ -27,6 +27,17 @@ _PROBLEMS = {
     500: "Our fault.",
     503: "Not now.",
 }
+WEBHOOK_HEADERS = (
+    Parameter("Assay-Event", TEXT, "case.reported, case.failed or case.reviewed.", "header"),
+    Parameter("Assay-Delivery", TEXT, "Of this delivery, the same when it is tried again.", "header"),
+    Parameter("Assay-Timestamp", {"type": "integer"}, "Seconds since 1970.", "header"),
+    Parameter(
+        "Assay-Signature",
+        {"type": "string", "pattern": "^v1=[0-9a-f]{64}$"},
+        "v1= and the HMAC-SHA256, in hex, of the timestamp, a point and the body, under the tenant's secret.",
+        "header",
+    ),
+)
 _WAITS = (429, 503)
 _RETRY_AFTER: Json = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 
@@ -46,6 +57,7 @@ def openapi_document(operations: Iterable[Operation]) -> Json:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
+        "webhooks": {"case": {"post": _webhook()}},
         "components": {"schemas": SCHEMAS, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
     }
 
@@ -105,3 +117,17 @@ def _problem(status: int) -> Json:
     if status in _WAITS:
         described["headers"] = _RETRY_AFTER
     return described
+
+
+def _webhook() -> Json:
+    """What tenants are sent, as ``webhooks.py`` sends it."""
+    return {
+        "operationId": "case_webhook",
+        "summary": "Something became of a case. Sent until 200 to 299 is answered.",
+        "description": "A receiver computes the signature anew, compares in constant time, and refuses timestamps "
+        "more than five minutes away. Tried again, a delivery keeps its id and body.",
+        "parameters": [_parameter(parameter) for parameter in WEBHOOK_HEADERS],
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("WebhookEvent")}}},
+        "responses": {"2XX": {"description": "Taken."}},
+        "security": [],
+    }

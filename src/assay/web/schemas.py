@@ -145,6 +145,7 @@ SCHEMAS: Mapping[str, Json] = {
     "TenantChange": taken((), retention_days=_RETENTION, webhook_url=text(0, 500)),
     "TenantSecret": given(tenant=ref("Tenant"), key=ref("KeySecret")),
     "WebhookSecret": given(secret=TEXT),
+    "WebhookEvent": given(id=TEXT, event=TEXT, at=TIME_OR_NULL, case_id=TEXT),
     "AuditEntry": given(
         seq=NATURAL, at=TIME_OR_NULL, actor=TEXT, action=TEXT, subject=TEXT, details={"type": "object"}, hash=TEXT
     ),

@@ -18,10 +18,11 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.assay.web.house import House, build
+from tests.assay.web.house import DOCUMENT, House, build
 
 from assay.errors import Refusal
 from assay.web import destinations, webhooks
@@ -102,6 +103,11 @@ async def test_a_delivery_is_signed(private_house: House) -> None:
     expected = hmac.new(secret.encode(), f"{headers['assay-timestamp']}.".encode() + body, hashlib.sha256).hexdigest()
     assert headers["assay-signature"] == f"v1={expected}"
     assert house.services.meter.counts("webhook") == {"delivered": 1}
+    described = DOCUMENT["webhooks"]["case"]["post"]
+    jsonschema.validate(told, DOCUMENT["components"]["schemas"]["WebhookEvent"])
+    for header in described["parameters"]:
+        value = headers[header["name"]]
+        jsonschema.validate(int(value) if header["schema"]["type"] == "integer" else value, header["schema"])
 
 
 @pytest.mark.anyio

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import threading
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +100,8 @@ def _parsed(url: str) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    _make_folder(Path(str(url.database)).parent)
+    folder = Path(str(url.database)).parent
+    _make_folder(folder)
     engine = create_engine(
         url,
         pool_size=CONNECTIONS,
@@ -105,7 +109,7 @@ def _sqlite(url: URL) -> Engine:
         pool_timeout=WAIT_S,
         connect_args={"timeout": WAIT_S, "check_same_thread": False},
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, folder))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -117,11 +121,23 @@ def _make_folder(folder: Path) -> None:
         raise invalid(f"the folder of the database, {folder}, cannot be made: {err.strerror}") from err
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(folder: Path, connection: Any, _record: object) -> None:
     """Durable at commit, as an accepted case has to be; what is deleted is overwritten, as erasure asks for."""
     connection.isolation_level = None  # the driver begins nothing by itself
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    with _alone_in(folder):  # SQLite does not wait its turn where the journal's kind changes, which the first one does
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """No other process is here meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, select, update
 
 from assay.cases import CaseState
-from assay.store.audit import append, lock_chain
+from assay.store.audit import append
 from assay.store.blobs import forget, remove_unused
 from assay.store.foundation import SYSTEM, Foundation
 from assay.store.rows import case_row
@@ -60,7 +60,6 @@ class Retention:
     def _erase_blobs(self, tenant_id: str, case_id: str) -> None:
         """Of a case that is erased: a crash here leaves its uses, by which the next sweep finds it."""
         with self._database.writing() as connection:
-            lock_chain(connection, tenant_id)
             remove_unused(connection, self._blobs, tenant_id, forget(connection, case_id))
 
     def expire(self, now: datetime) -> int:

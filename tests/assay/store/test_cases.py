@@ -175,6 +175,9 @@ class TestEnding:
         for unknown in ("report_x", "nul\0", ""):
             with refused(Reason.NOT_FOUND, "there is no report"):
                 bench.store.reports.by_id(unknown)
+            with refused(Reason.NOT_FOUND, "there is no report"):
+                bench.store.reports.issued(unknown)
+        assert bench.store.reports.issued(case.report_id) == bench.store.reports.get(bench.tenant.id, case.id).content
 
     def test_a_case_without_a_report_yet_says_so(self, bench: Bench) -> None:
         with refused(Reason.NOT_FOUND, "has no report yet"):

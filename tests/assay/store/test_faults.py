@@ -49,6 +49,13 @@ def test_a_call_says_so_and_the_one_after_the_restart_works(mortal: Bench, serve
     assert mortal.finish(case.id)
 
 
+def test_a_restart_between_two_calls_is_not_noticed(mortal: Bench, server: PostgresServer) -> None:
+    case = mortal.queued()
+    server.kill()
+    server.restart()
+    assert mortal.store.cases.work(case.id) == case
+
+
 def test_a_transaction_that_the_server_dies_in_leaves_nothing(mortal: Bench, server: PostgresServer) -> None:
     """Killed between the statements of one transaction, before its last."""
     case = mortal.queued()

@@ -24,9 +24,7 @@ def personal_case(bench: Bench) -> Case:
     store.cases.submit(tenant_id, case.id)
     store.cases.note_stage(case.id, "compare", 3.0)
     heat_map = content + b" map"
-    store.cases.finish(
-        case.id, "report_1", Verdict.CONSISTENT, 0.5, content + b" report", {sha256(heat_map): heat_map}, 0.5
-    )
+    store.cases.finish(case.id, "report_1", Verdict.CONSISTENT, 0.5, content * 5000, {sha256(heat_map): heat_map}, 0.5)
     store.reviews.opine(tenant_id, case.id, "key_1", Verdict.CONSISTENT, PERSONAL)
     return store.cases.get(tenant_id, case.id)
 
@@ -71,6 +69,8 @@ def test_an_erased_case_is_seen_to_be_erased(bench: Bench) -> None:
     assert (erased.state, erased.photos, erased.customer_reference) == (CaseState.ERASED, {}, "")
     with refused(Reason.NOT_FOUND, "has no report any more"):
         bench.store.reports.get(bench.tenant.id, case.id)
+    with refused(Reason.NOT_FOUND, "there is no report"):
+        bench.store.reports.issued("report_1")
     public = bench.store.reports.by_id("report_1")
     assert (public.verdict, public.is_erased) == (Verdict.CONSISTENT, True)
     with refused(Reason.CONFLICT, "was erased; make a new one"):

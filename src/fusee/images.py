@@ -174,8 +174,14 @@ def load(image: Image.Image) -> None:
 
 
 def is_lying(image: Image.Image) -> bool:
-    """Whether ``read_into`` turns a decoded picture by a quarter: its width is the upright height."""
-    return _turn(image) in _LYING
+    """Whether ``read_into`` turns a decoded picture by a quarter: its width is the upright height.
+
+    Raises RequestError when a PNG's EXIF is damaged.
+    """
+    try:
+        return _turn(image) in _LYING
+    except _DAMAGE as err:
+        raise RequestError(f"the {image.format or 'picture'} cannot be decoded: {err}") from err
 
 
 def read_into(image: Image.Image, steps: ImageSteps, picture: Array) -> None:

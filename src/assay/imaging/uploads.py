@@ -68,10 +68,11 @@ def read_upload(content: bytes, limits: Limits) -> Upload:
         raise _too_large(f"{anatomy.width} x {anatomy.height} pixels; at most {limits.pixels} pixels are decoded")
     check_nothing_hides(content, anatomy)
     image = _decoded(anatomy, limits)
-    width, height = anatomy.width, anatomy.height
-    if is_lying(image):
-        width, height = height, width
-    working = _working_pixels(image, width, height)
+    try:
+        width, height = (anatomy.height, anatomy.width) if is_lying(image) else (anatomy.width, anatomy.height)
+        working = _working_pixels(image, width, height)
+    except RequestError as err:
+        raise _unreadable(anatomy, str(err)) from err
     pixels = np.asarray(Image.fromarray(working).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     sha256 = hashlib.sha256(content).hexdigest()
     return Upload(anatomy.media_type, len(content), width, height, sha256, pixels, working, encode_jpeg(pixels))

@@ -370,6 +370,7 @@ def test_cut_short(picture: bytes):
         (WEBP[:16] + struct.pack("<I", len(WEBP)) + WEBP[20:], "ends behind the picture"),
         (PNG.replace(b"IDAT", b"IDAT", 1)[:60] + b"\xff" + PNG[61:], "cannot be decoded"),
         (jpeg_of(0, 0), "image/jpeg of 0 x 0 pixels"),
+        (with_chunks(PNG, chunk(b"eXIf", b"not what EXIF begins with")), "the PNG cannot be decoded"),
         (PALETTE.replace(b"PLTE", b"plTe"), "a palette that is missing"),
     ],
 )

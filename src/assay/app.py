@@ -39,12 +39,15 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         await _until_stopped(server.serve([listening]), beside, server.stop)
 
 
-async def work(settings: Settings) -> None:
-    """Workers alone, as many as ``settings.workers`` (at least one), until SIGINT or SIGTERM."""
+async def work(settings: Settings, ready: Callable[[int], None]) -> None:
+    """Workers alone, as many as ``settings.workers`` (at least one), until SIGINT or SIGTERM. ``ready`` is told how
+    many."""
     async with opened(settings) as services:
         relay = Relay(services.store, services.queue)
         stopped = asyncio.Event()
-        beside = [relay.run(), *(worker(services).run() for _ in range(max(1, settings.workers)))]
+        workers = max(1, settings.workers)
+        beside = [relay.run(), *(worker(services).run() for _ in range(workers))]
+        ready(workers)
         await _until_stopped(stopped.wait(), beside, stopped.set)
 
 

@@ -1,0 +1,191 @@
+"""How often Assay is right, on synthetic cases of styles that no network and no threshold has seen.
+
+    python -m benchmarks.assay.accuracy --work build/accuracy
+
+Draws the cases, enrols each style from genuine items, sets the thresholds on calibration styles and writes them to
+models/assay/calibration.json, judges the test styles, and writes benchmarks/results/. Everything found on the way lies
+in the folder --work, and is not done again. About 25 minutes on 2 cores, most of it drawing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from time import monotonic
+
+from assay.judging import calibrate, write_calibration
+from assay.judging.judgement import Calibration
+from benchmarks.assay import accuracy_page, networks, processes, records
+from benchmarks.assay.drawn_cases import REFERENCES, DrawnItem, Kind, claims_of, draw_all, items_of
+from benchmarks.assay.figures import FALSE_ACCEPT, FALSE_REJECT, Method, case_scores, familiar_up_to
+from benchmarks.assay.networks import Home
+from benchmarks.assay.product_scores import Batch
+from benchmarks.assay.records import CaseRecord
+
+RESULTS = Path(__file__).parents[1] / "results"
+CALIBRATION_SEED, TEST_SEED = 11_000, 12_000  # training has 0 to 9,999, validation 10,000 to 10,999
+CALIBRATION_CASES, TEST_CASES = 10, 8  # genuine ones of each style, and as many altered ones
+UNKNOWN_CASES = 4  # genuine ones of each test style that are submitted as the next style
+STRENGTHS = (0.5, 0.75, 1.5)
+STRENGTH_STYLES = 10  # of the test styles
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One measurement."""
+
+    work: Path
+    calibration_styles: tuple[int, ...]
+    test_styles: tuple[int, ...]
+
+    @property
+    def drawn(self) -> Path:
+        return self.work / "drawn"
+
+    @property
+    def styles(self) -> tuple[int, ...]:
+        return (*self.calibration_styles, *self.test_styles)
+
+    @property
+    def items(self) -> Iterator[DrawnItem]:
+        for seed in self.styles:
+            yield from items_of(seed, Kind.REFERENCE, REFERENCES)
+            yield from _cases_of(seed)
+        for strength in STRENGTHS:
+            for seed in self.test_styles[:STRENGTH_STYLES]:
+                yield from items_of(seed, Kind.ALTERED, TEST_CASES, strength)
+
+
+def main() -> None:
+    plan = _plan()
+    claims_of(plan.styles)
+    draw_all(plan.drawn, plan.items, _progress("drawing"))
+    home = networks.product(plan.work)
+    _enrol(plan, home)
+    calibration_cases = _scored(plan, home, processes.score, plan.calibration_styles)
+    calibration = _thresholds(calibration_cases)
+    write_calibration(networks.MODELS / "calibration.json", calibration)
+    results = accuracy_page.Results(
+        calibration=calibration,
+        calibration_cases=calibration_cases,
+        test_cases=_scored(plan, home, processes.score, plan.test_styles),
+        unknown={enrolled: _unknown(plan, home, enrolled) for enrolled in (True, False)},
+        strengths={strength: _strength(plan, home, strength) for strength in STRENGTHS},
+        baselines=_baselines(plan),
+    )
+    page = RESULTS / f"{date.today().isoformat()}-assay-accuracy.md"
+    page.write_text(accuracy_page.page(results))
+    print(page)
+
+
+def _plan() -> Plan:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.assay.accuracy", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of what is found on the way")
+    parser.add_argument("--calibration-styles", type=int, default=40)
+    parser.add_argument("--test-styles", type=int, default=40)
+    arguments = parser.parse_args()
+    return Plan(
+        arguments.work,
+        tuple(range(CALIBRATION_SEED, CALIBRATION_SEED + arguments.calibration_styles)),
+        tuple(range(TEST_SEED, TEST_SEED + arguments.test_styles)),
+    )
+
+
+def _cases_of(style_seed: int) -> tuple[DrawnItem, ...]:
+    count = CALIBRATION_CASES if style_seed < TEST_SEED else TEST_CASES
+    return (*items_of(style_seed, Kind.GENUINE, count), *items_of(style_seed, Kind.ALTERED, count))
+
+
+def _enrol(plan: Plan, home: Home) -> None:
+    """Every style from its reference items; those enrolled before stay as they are."""
+    known = home.enrolled()
+    absent = [seed for seed, claim in claims_of(plan.styles).items() if claim not in known]
+    _watch("enrolling", processes.for_each(processes.enrol, absent, plan.drawn, home), len(absent))
+
+
+def _scored(plan: Plan, home: Home, work: Callable[[Batch], None], styles: Sequence[int]) -> list[CaseRecord]:
+    """The cases of these styles, each claimed as what it is."""
+    return _done(plan, home, work, [_batch(home, "cases", seed, _cases_of(seed)) for seed in styles])
+
+
+def _unknown(plan: Plan, home: Home, is_enrolled: bool) -> list[CaseRecord]:
+    """Genuine items submitted as the next style; their own is enrolled too, or not."""
+    name = "unknown" if is_enrolled else "stranger"
+    styles = plan.test_styles
+    batches = [
+        _batch(home, name, seed, items_of(seed, Kind.GENUINE, UNKNOWN_CASES), claimed, is_enrolled)
+        for seed, claimed in zip(styles, (*styles[1:], styles[0]), strict=True)
+    ]
+    return _done(plan, home, processes.score, batches)
+
+
+def _strength(plan: Plan, home: Home, strength: float) -> list[CaseRecord]:
+    """Altered items of some test styles, with defects of this strength."""
+    styles = plan.test_styles[:STRENGTH_STYLES]
+    items = {seed: items_of(seed, Kind.ALTERED, TEST_CASES, strength) for seed in styles}
+    name = f"strength-{strength:g}"
+    return _done(plan, home, processes.score, [_batch(home, name, seed, items[seed]) for seed in styles])
+
+
+def _baselines(plan: Plan) -> dict[Method, tuple[list[CaseRecord], list[CaseRecord]]]:
+    """Calibration and test cases of each."""
+    raw, classifier = networks.raw(plan.work), networks.classifier(plan.work)
+    return {
+        method: (
+            _scored(plan, home, work, plan.calibration_styles),
+            _scored(plan, home, work, plan.test_styles),
+        )
+        for method, home, work in (
+            (Method.NEIGHBOUR, raw, processes.compare_whole),
+            (Method.CLASSIFIER, classifier, processes.classify),
+        )
+    }
+
+
+def _batch(
+    home: Home,
+    name: str,
+    style_seed: int,
+    items: tuple[DrawnItem, ...],
+    claimed: int | None = None,
+    is_enrolled: bool = True,
+) -> Batch:
+    claimed_style = style_seed if claimed is None else claimed
+    return Batch(items, claimed_style, is_enrolled, home.folder / name / f"{style_seed}.json")
+
+
+def _done(plan: Plan, home: Home, work: Callable[[Batch], None], batches: Sequence[Batch]) -> list[CaseRecord]:
+    """What the work finds; batches that were done before are read."""
+    absent = [batch for batch in batches if not batch.file.exists()]
+    _watch(f"{home.folder.name} {work.__name__}", processes.for_each(work, absent, plan.drawn, home), len(absent))
+    return [record for batch in batches for record in records.read(batch.file)]
+
+
+def _thresholds(cases: Sequence[CaseRecord]) -> Calibration:
+    genuine, altered = case_scores(cases, Method.PRODUCT)
+    model = hashlib.sha256((networks.MODELS / "photo.onnx").read_bytes()).hexdigest()
+    return calibrate(genuine, altered, familiar_up_to(cases), model, FALSE_ACCEPT, FALSE_REJECT)
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    start = monotonic()
+
+    def tell(done: int, total: int) -> None:
+        if done % 10 == 0 or done == total:
+            print(f"{what}: {done} of {total}, {monotonic() - start:.0f} s", flush=True)
+
+    return tell
+
+
+def _watch(what: str, work: Iterable[int], total: int) -> None:
+    tell = _progress(what)
+    for done in work:
+        tell(done, total)
+
+
+if __name__ == "__main__":
+    main()

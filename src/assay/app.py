@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import uvicorn
@@ -23,6 +24,7 @@ from assay.web import web
 from assay.web.webhooks import deliver_webhooks
 
 RETENTION_S = 3600.0  # between looks at what has to be erased
+ORPHANED_AFTER = timedelta(hours=1)  # files that no case names: what was being written when a process ended
 GRACE_S = 10  # for requests under way when the web stops
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,10 @@ async def erase_expired(services: Services) -> None:
     """Erase what its tenant's retention has run out for, now and then, until cancelled."""
     while True:
         try:
-            erased = await asyncio.to_thread(services.store.retention.expire, services.clock())
-            log.info("%d cases erased at the end of their retention", erased)
+            now = services.clock()
+            erased = await asyncio.to_thread(services.store.retention.expire, now)
+            swept = await asyncio.to_thread(services.store.retention.sweep_orphans, now - ORPHANED_AFTER)
+            log.info("%d cases erased at the end of their retention, %d orphaned files swept", erased, swept)
         except Refusal as err:
             log.warning("nothing erased: %s", err.message)
         await asyncio.sleep(RETENTION_S)

@@ -15,6 +15,7 @@ from assay.cases import Claim
 from assay.errors import Reason, Refusal
 from assay.imaging.uploads import read_upload
 from assay.references import EnrolmentPhoto, FileReferences, enrol
+from assay.references import enrolment as enrolment_room
 from assay.references.coreset import BANK_ROWS
 from assay.references.enrolment import LIMITS
 from assay.references.snapshot import Snapshot
@@ -116,6 +117,13 @@ def test_the_same_photographs_give_the_same_references(bench: Bench, snapshot: S
     assert bench_again.enrol(enrolment(ITEMS)).digest == snapshot.digest
 
 
+@pytest.fixture
+def small_banks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not look at banks: they are made sooner."""
+    monkeypatch.setattr(enrolment_room, "BANK_ROWS", 32)
+
+
+@pytest.mark.usefixtures("small_banks")
 def test_photographs_of_one_item_are_left_out_together(bench: Bench) -> None:
     """Two photographs of an item that hardly differ would otherwise look like two items that do."""
     photos = enrolment(4)
@@ -130,6 +138,7 @@ def with_comment(jpeg: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xfe\x00\x08second" + jpeg[2:]
 
 
+@pytest.mark.usefixtures("small_banks")
 def test_enrolling_again_makes_the_next_version(bench: Bench) -> None:
     claim = Claim("Brand", "Again")
     first, second = bench.enrol(enrolment(4), claim), bench.enrol(enrolment(4)[::-1], claim)

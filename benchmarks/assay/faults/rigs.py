@@ -94,12 +94,8 @@ def _distributed(home: Path, folder: Path, running: ExitStack, webhook_url: str)
     repository = str(serving_folder(settings.engines))
     ports = ["--http-port", "-1", "--grpc-port", str(grpc_port), "--metrics-port", "-1"]
     server = _started(["fusee", "serve", repository, *ports], "ready", folder / "server.log", running)
-    workers = {
-        f"worker {n}": _started(
-            ["assay", "work", "--home", str(home)], "Assay works", folder / f"worker{n}.log", running
-        )
-        for n in (1, 2)
-    }
+    work = ["assay", "work", "--home", str(home)]
+    workers = {f"worker {n}": _started(work, "Assay works", folder / f"worker{n}.log", running) for n in (1, 2)}
     webs = {f"web {n}": _web(home, folder / f"web{n}.log", running) for n in (1, 2)}
     own = {"server": server, **workers, **{name: process for name, (_, process) in webs.items()}}
     victims: dict[str, Victim] = {**own, "broker": broker, "database": database}

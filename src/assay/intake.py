@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from assay.cases import Fault, Finding, Photo
-from assay.imaging.hashing import SAME_PICTURE_BITS, hamming
+from assay.evidence import SAME_PICTURE_BITS
+from assay.imaging.hashing import hamming
 from assay.views import VIEWS, View
 from assay.vision.lens import Floats
 

@@ -9,15 +9,6 @@ from PIL import Image
 from assay.imaging.uploads import Upload
 from assay.vision.lens import SIDE
 
-SAME_PICTURE_BITS = 6
-"""Hashes that differ in at most this many bits are of one picture.
-
-Measured on synthetic shots and the photographs of clothing and ImageNet. The same picture as JPEG of quality 60 to 85,
-at half its size, lighter or darker by a tenth: 567 copies of 81 pictures differ in 6 bits at most, 4 in 99 of 100. One
-item, or two of one style, photographed by different cameras in one view: 1,344 pairs differ in 8 bits at least, 12 in
-99 of 100, 32 in the median.
-"""
-
 _SMALL = 64  # pixels: the side of the grey picture that is transformed
 _FIRST_WAVE, _WAVES = 10, 8  # slower waves tell the light and the kind of item, which photographs of a style share
 _UNIT = 1 << 12

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assay.evidence import HeatMap
 from assay.imaging.uploads import encode_jpeg
-from assay.report.document import HeatMap
 from assay.vision.lens import SIDE, Floats
 
 _ANCHORS = (

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, union
 
 from assay.cases import CaseState, Photo
 from assay.errors import Reason, Refusal, not_found
+from assay.evidence import SAME_PICTURE_BITS
 from assay.store.audit import append
 from assay.store.blobs import digest, forget, remove_unused, use
 from assay.store.foundation import SYSTEM, Foundation
@@ -17,7 +18,6 @@ from assay.store.rows import bands, case_row, photo_values
 from assay.store.tables import BANDS, cases, photos
 from assay.views import View
 
-SAME_PICTURE_BITS = 8  # of 64: what assay.imaging calls the same picture
 _LARGEST_DISTANCE = 15  # beyond it, looking in bands costs more than looking at all
 
 

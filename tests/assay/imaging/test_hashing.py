@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageEnhance
 from tests.assay.imaging.photo_files import LIMITS, encoded, scene
 
-from assay.imaging.hashing import SAME_PICTURE_BITS, hamming, perceptual_hash
+from assay.evidence import SAME_PICTURE_BITS
+from assay.imaging.hashing import hamming, perceptual_hash
 from assay.imaging.uploads import read_upload
 from assay.synthetic import draw_style, genuine, photograph
 from assay.views import VIEWS, View

@@ -8,7 +8,8 @@ import pytest
 from tests.assay.store.making import Bench, a_photo
 
 from assay.cases import Case
-from assay.store.photographs import SAME_PICTURE_BITS, Reuse
+from assay.evidence import SAME_PICTURE_BITS
+from assay.store.photographs import Reuse
 from assay.views import View
 
 HASH = 0xF0F0_1234_8888_FFFF

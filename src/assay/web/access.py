@@ -22,6 +22,7 @@ async def admitted(request: Request, door: Door, scopes: tuple[Scope, ...]) -> C
         return await known(request, door)
     caller = await known(request, door)
     if caller is None:
+        door.rates.take(f"address {address_of(request)}")
         raise Refusal(Reason.UNAUTHENTICATED, "no valid key came along; send `Authorization: Bearer <key>` or sign in")
     door.rates.take(caller.key_id)
     if not caller.scopes.intersection(scopes):
@@ -56,8 +57,13 @@ def refuse_foreign(request: Request, door: Door) -> None:
     """
     if request.method in _SAFE_METHODS:
         return
-    origin = request.headers.get("origin", "")
-    host = request.headers.get("host", "")
-    ours = {host, urlsplit(door.services.settings.public_url).netloc} - {""}
-    if urlsplit(origin).netloc not in ours:
+    origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
+    public = urlsplit(door.services.settings.public_url)
+    ours = {f"http://{host}", f"https://{host}", f"{public.scheme}://{public.netloc}"} - {"http://", "https://", "://"}
+    if origin not in ours:
         raise Refusal(Reason.FORBIDDEN, f"the request came from {origin or 'no known page'!r}; expected our own page")
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from, for limits on what nobody is known to ask."""
+    return request.client.host if request.client else ""

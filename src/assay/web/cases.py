@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import NamedTuple
+
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
@@ -12,7 +15,7 @@ from assay.web.call import Call, answer, nothing
 from assay.web.documents import case_document
 from assay.web.fields import Fields
 from assay.web.operations import JSON, MULTIPART
-from assay.web.photos import found_besides, take_photo
+from assay.web.photos import found_besides, keep_photo, read_photo
 
 _FORM_FIELDS = ("brand", "model", "lane", "customer_reference")
 _PAGE_MOST = 100
@@ -26,20 +29,26 @@ async def create_case(call: Call) -> Response:
         raise invalid(f"the body is {call.media_type or 'of no type'}; expected {JSON} or {MULTIPART}")
     fields = await call.fields("claim", "lane", "customer_reference")
     claim = fields.within("claim").only("brand", "model")
-    case = await _made(call, claim, fields)
+    case = await _made(call, _new_case(claim, fields))
     return answer(case_document(case), 201, {"location": f"/v1/cases/{case.id}"})
 
 
-async def _made(call: Call, claim: Fields, fields: Fields) -> Case:
-    return await call.run(
-        call.services.store.cases.create,
-        call.tenant_id,
-        Claim(claim.text("brand", 1, 80), claim.text("model", 1, 80)),
-        fields.choice("lane", Lane, Lane.NORMAL),
-        fields.text("customer_reference"),
-        _idempotency_key(call),
-        call.caller.key_id,
-    )
+class NewCase(NamedTuple):
+    """What is said of an item before there are photographs."""
+
+    claim: Claim
+    lane: Lane
+    customer_reference: str
+
+
+def _new_case(claim: Fields, fields: Fields) -> NewCase:
+    said = Claim(claim.text("brand", 1, 80), claim.text("model", 1, 80))
+    return NewCase(said, fields.choice("lane", Lane, Lane.NORMAL), fields.text("customer_reference"))
+
+
+async def _made(call: Call, new: NewCase) -> Case:
+    key, actor = _idempotency_key(call), call.caller.key_id
+    return await call.run(call.services.store.cases.create, call.tenant_id, *new, key, actor)
 
 
 def _idempotency_key(call: Call) -> str:
@@ -53,12 +62,14 @@ async def _create_whole(call: Call) -> Response:
     async with call.request.form(max_files=len(VIEWS), max_fields=len(_FORM_FIELDS)) as form:
         texts = {name: value for name, value in form.items() if isinstance(value, str)}
         fields = Fields(texts, "form").only(*_FORM_FIELDS)
-        uploads = _uploads(form)
-        case = await _made(call, fields, fields)
-        if case.state is CaseState.DRAFT:  # otherwise the same request came before
-            for view, upload in uploads.items():
-                await take_photo(call, case.id, view, await upload.read())
-            case = await _submitted(call, case.id)
+        new = _new_case(fields, fields)
+        contents = {view: await upload.read() for view, upload in _uploads(form).items()}
+    given = await asyncio.gather(*(read_photo(call, view, content) for view, content in contents.items()))
+    case = await _made(call, new)  # once all of it can be read: what is refused leaves nothing behind
+    if case.state is CaseState.DRAFT:  # otherwise the same request came before
+        for photo in given:
+            await keep_photo(call, case.id, photo)
+        case = await _submitted(call, case.id)
     return answer(case_document(case), 202, {"location": f"/v1/cases/{case.id}"})
 
 

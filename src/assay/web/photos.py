@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from starlette.responses import Response
 
@@ -20,27 +21,46 @@ from assay.web.documents import photo_document
 VIEW_CHECK_S = 1.0  # the answer does not wait longer for the engine: the judging looks again
 
 
+class Given(NamedTuple):
+    """A photograph as it was sent, and as it was read."""
+
+    photo: Photo
+    upload: Upload
+    content: bytes
+
+
 async def put_photo(call: Call) -> Response:
     """The raw body is the photograph. What is wrong with it is said at once."""
-    photo, besides = await take_photo(call, call.path("case_id"), call.view, await call.request.body())
-    return answer(photo_document(photo, besides))
+    case_id, view = call.path("case_id"), call.view
+    await call.run(call.services.store.cases.get, call.tenant_id, case_id)  # before any decoding
+    given = await read_photo(call, view, await call.request.body())
+    await keep_photo(call, case_id, given)
+    besides = await _found_at_once(call, case_id, given)
+    for finding in (*given.photo.findings, *besides):
+        call.services.meter.count("retake", finding.fault.value)
+    return answer(photo_document(given.photo, besides))
 
 
-async def take_photo(call: Call, case_id: str, view: View, content: bytes) -> tuple[Photo, list[Finding]]:
-    """Keep it with its case. Raises Refusal for what is no photograph, and for a case that takes none."""
-    services = call.services
-    await call.run(services.store.cases.get, call.tenant_id, case_id)  # before any decoding
-    photo, upload = await call.run(receive, view, content, Limits.of(services.settings), services.clock())
-    put = services.store.cases.put_photo
-    await call.run(put, call.tenant_id, case_id, photo, content, upload.picture, call.caller.key_id)
-    case = await call.run(services.store.cases.get, call.tenant_id, case_id)
-    besides = [*repeated(case.photos).get(view, ()), *await _reused(call, case_id, photo)]
-    seen = await _view_seen(call, upload)
-    if seen is not None:
-        besides += wrong_view(view, seen)
-    for finding in (*photo.findings, *besides):
-        services.meter.count("retake", finding.fault.value)
-    return photo, besides
+async def read_photo(call: Call, view: View, content: bytes) -> Given:
+    """Raises Refusal for what is no photograph."""
+    limits, now = Limits.of(call.services.settings), call.services.clock()
+    photo, upload = await call.run(receive, view, content, limits, now)
+    return Given(photo, upload, content)
+
+
+async def keep_photo(call: Call, case_id: str, given: Given) -> None:
+    """With its case, in place of an earlier one. Raises Refusal for a case that takes none."""
+    put, actor = call.services.store.cases.put_photo, call.caller.key_id
+    await call.run(put, call.tenant_id, case_id, given.photo, given.content, given.upload.picture, actor)
+
+
+async def _found_at_once(call: Call, case_id: str, given: Given) -> list[Finding]:
+    """Beside the case's other photographs, beside earlier cases, and by the engine if it answers soon."""
+    case = await call.run(call.services.store.cases.get, call.tenant_id, case_id)
+    view = given.photo.view
+    besides = [*repeated(case.photos).get(view, ()), *await _reused(call, case_id, given.photo)]
+    seen = await _view_seen(call, given.upload)
+    return besides if seen is None else [*besides, *wrong_view(view, seen)]
 
 
 async def _reused(call: Call, case_id: str, photo: Photo) -> tuple[Finding, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import RedirectResponse, Response
 
 from assay.cases import Caller
-from assay.web.access import caller_of, refuse_foreign
+from assay.web.access import address_of, caller_of, refuse_foreign
 from assay.web.call import Call
 from assay.web.rendering import NAVIGATION, page
 from assay.web.sessions import COOKIE, LIFETIME_S
@@ -19,8 +19,7 @@ async def sign_in_page(call: Call) -> Response:
 
 async def sign_in(call: Call) -> Response:
     refuse_foreign(call.request, call.door)  # nobody is signed in as someone else by another site
-    client = call.request.client
-    call.door.rates.take(f"sign-in {client.host if client else ''}")
+    call.door.rates.take(f"address {address_of(call.request)}")
     async with call.request.form(max_files=0, max_fields=1) as form:
         key = str(form.get("key", "")).strip()
     caller = await caller_of(call.door, key)

@@ -9,6 +9,7 @@ from assay.errors import Reason, Refusal, invalid
 from assay.report.page import content_security_policy, verification_page
 from assay.report.signing import public_keys_document
 from assay.report.verification import Verified, verify
+from assay.web.access import address_of
 from assay.web.call import Call, answer
 from assay.web.operations import MULTIPART
 
@@ -43,8 +44,7 @@ def _verified(call: Call, document: bytes) -> Verified:
 
 def _limit_rate(call: Call) -> None:
     """Nobody is known here: the address has to do."""
-    client = call.request.client
-    call.door.rates.take(f"address {client.host if client else ''}")
+    call.door.rates.take(f"address {address_of(call.request)}")
 
 
 async def verification_form(call: Call) -> Response:

@@ -73,6 +73,16 @@ async def test_a_key_asks_so_often_and_no_more(tmp_path: Path) -> None:
     house.store.close()
 
 
+async def test_keys_are_not_guessed_for_long(tmp_path: Path) -> None:
+    house = build(tmp_path, requests_per_minute=3)
+    async with house.stranger({"authorization": "Bearer guess"}) as stranger:
+        statuses = [(await stranger.get("/v1/cases")).status_code for _ in range(4)]
+    assert statuses == [401, 401, 401, 429]
+    async with house.client() as client:
+        assert (await client.get("/v1/cases")).status_code == 200
+    house.store.close()
+
+
 def test_what_was_spent_comes_back_with_time() -> None:
     now_s = 0.0
     rates = Rates(60, lambda: now_s)
@@ -134,7 +144,9 @@ async def test_a_wrong_key_signs_nobody_in(house: House) -> None:
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://assay.test.evil.example"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "", "://", "http://[", "http://assay.test.evil.example"]
+)
 async def test_another_site_changes_nothing(house: House, origin: str) -> None:
     async with house.stranger() as browser:
         await _signed_in(house, browser)

@@ -64,6 +64,7 @@ async def test_a_bad_upload_is_refused(client: httpx.AsyncClient, house: House, 
     assert (await client.get(f"/v1/cases/{case_id}")).json()["photos"] == []
     form = await client.post("/v1/cases", data={"brand": "A", "model": "B"}, files={"logo": ("a.jpg", content)})
     assert (form.status_code, form.json()["reason"]) == (status, reason), form.text
+    assert [case["id"] for case in (await client.get("/v1/cases")).json()["cases"]] == [case_id]
     assert (await client.post("/v1/views", content=content, headers=JPEG)).status_code == status
 
 

@@ -46,8 +46,7 @@ class Customer:
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
-        assert parts.hostname and parts.port, address
-        self._connection = HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
 
     def close(self) -> None:
         self._connection.close()

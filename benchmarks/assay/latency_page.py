@@ -58,10 +58,7 @@ def _curve(document: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## More customers: each sends the next case when the report is there"
     yield ""
-    yield (
-        "| customers | reports/s (by round) | p50 ms | p95 ms | p99 ms | refused | core ms a case | cores used, others' "
-        "| MiB |"
-    )
+    yield "| customers | reports/s (by round) | p50 | p95 | p99 ms | refused | core ms/case | cores, other | MiB |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for level, found in document["curve"].items():
         yield _row(level, found)

@@ -103,8 +103,11 @@ async def _until_stopped(
 def _listen(settings: Settings) -> socket.socket:
     """Raises Refusal INVALID for an address that cannot be had."""
     try:
-        return socket.create_server((settings.host, settings.port), backlog=1024)
+        listening = socket.create_server((settings.host, settings.port), backlog=1024)
     except OSError as err:
         raise invalid(
             f"cannot listen on {settings.host}:{settings.port}: {err.strerror or err}; choose another"
         ) from err
+    # asyncio leaves connections of such a socket with Nagle's algorithm: an answer's body would wait 40 ms for an ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from assay.cases import Case, Claim, Fault, Finding
+from assay.cases import Case, Claim, Finding
+from assay.intake import wrong_view
 from assay.judging.judgement import Calibration
 from assay.judging.scoring import MOST_VIEWS, CaseScore
 from assay.references.snapshot import Neighbour
@@ -14,23 +15,13 @@ from assay.vision.lens import Features
 
 Findings = Mapping[View, tuple[Finding, ...]]
 
-WRONG_VIEW_ABOVE = 0.9  # probability of another view
 CLEARLY_NEARER = 0.75  # another model's reference at less than this part of the distance to the claimed model's
 
 
 def view_findings(features: Mapping[View, Features]) -> Findings:
     """WRONG_VIEW for each photograph that shows another view than it was given for."""
-    found = {view: _wrong_view(view, seen) for view, seen in features.items()}
-    return {view: (finding,) for view, finding in found.items() if finding is not None}
-
-
-def _wrong_view(view: View, features: Features) -> Finding | None:
-    likeliest = VIEWS[int(features.view.argmax())]
-    probability = float(features.view.max())
-    if likeliest is view or probability < WRONG_VIEW_ABOVE:
-        return None
-    advice = f"This looks like the {likeliest.title}, not the {view.title}. Take a photograph of the {view.title}."
-    return Finding(Fault.WRONG_VIEW, probability, WRONG_VIEW_ABOVE, advice)
+    found = {view: wrong_view(view, seen.view) for view, seen in features.items()}
+    return {view: findings for view, findings in found.items() if findings}
 
 
 def joined(first: Findings, second: Findings) -> Findings:

@@ -1,4 +1,7 @@
-"""What an installation may be told: a TOML file, or environment variables named ASSAY_ and the field in capitals."""
+"""What an installation may be told: a TOML file, or environment variables named ASSAY_ and the field in capitals.
+
+A variable whose name ends in _FILE names a file with the value, as secrets are mounted: ASSAY_STORE_URL_FILE.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 from assay.errors import invalid
 
-PREFIX = "ASSAY_"
+PREFIX, FILE = "ASSAY_", "_FILE"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Settings:
     requests_per_minute: int = 600  # of one key
     notice: str = ""  # shown above every page and report: that the data are a demonstration's, for instance
     private_webhooks: int = 0  # 1: webhooks may go to private addresses, and without TLS
+    signing_key_path: str = ""  # '': signing.key in home; the same key for every process of an installation
+    health_port: int = 0  # of `assay work`, for /healthz, /readyz and /metrics; 0: none
 
     @property
     def database_url(self) -> str:
@@ -53,7 +58,7 @@ class Settings:
 
     @property
     def signing_key(self) -> Path:
-        return self.home / "signing.key"
+        return Path(self.signing_key_path) if self.signing_key_path else self.home / "signing.key"
 
 
 def read_settings(home: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -65,16 +70,26 @@ def read_settings(home: Path, environment: Mapping[str, str] = os.environ) -> Se
             written = tomllib.loads(file.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
             raise invalid(f"{file}: {err}; expected TOML") from err
-    written |= {f.name: environment[PREFIX + f.name.upper()] for f in fields(Settings) if _is_set(f.name, environment)}
     known = {f.name: f.default for f in fields(Settings) if f.name != "home"}
+    told = {name: _told(PREFIX + name.upper(), environment) for name in known}
+    written |= {name: text for name, text in told.items() if text is not None}
     unknown = sorted(written.keys() - known)
     if unknown:
         raise invalid(f"{file}: unknown setting {unknown[0]!r}; there are {', '.join(known)}")
     return replace(Settings(home), **{name: _as_type_of(known[name], name, written[name]) for name in written})
 
 
-def _is_set(name: str, environment: Mapping[str, str]) -> bool:
-    return name != "home" and PREFIX + name.upper() in environment
+def _told(variable: str, environment: Mapping[str, str]) -> str | None:
+    """The variable's value, or that of the file it names; None: neither is set. Raises Refusal INVALID."""
+    file = environment.get(variable + FILE)
+    if file is None:
+        return environment.get(variable)
+    if variable in environment:
+        raise invalid(f"{variable} and {variable}{FILE} are both set; expected one of them")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise invalid(f"{variable}{FILE} names {file}, which cannot be read: {err}; expected a file of text") from err
 
 
 def _as_type_of(default: object, name: str, value: object) -> str | int | float:

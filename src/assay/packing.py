@@ -12,9 +12,10 @@ from typing import Any
 
 import fusee
 from fusee.base.errors import FuseeError
-from fusee.base.target import detect_cpu
+from fusee.base.target import CpuTarget, detect_cpu
 
 ENGINES = ("photo", "compare")  # those that the application runs
+NATIVE, AVX2 = "native", "avx2"  # for this machine; for any x86-64 with AVX2, so that different machines share engines
 
 
 class PackingError(FuseeError):
@@ -31,13 +32,19 @@ class Packed:
 
 
 def pack(
-    models: Path, engines: Path, names: Sequence[str] = ENGINES, progress: Callable[[str], None] = lambda _: None
+    models: Path,
+    engines: Path,
+    names: Sequence[str] = ENGINES,
+    progress: Callable[[str], None] = lambda _: None,
+    isa: str = NATIVE,
 ) -> tuple[Packed, ...]:
     """Builds ``engines/<name>.fusee`` from ``models/<name>.onnx``, each verified against the reference.
 
     ``progress`` hears the name of each engine that is about to be built. What is up to date is left alone. Raises
     PackingError when a network is missing, FuseeError when one cannot be built.
     """
+    if isa not in (NATIVE, AVX2):
+        raise PackingError(f"instruction set {isa!r}; expected {NATIVE} or {AVX2}")
     sources = [models / f"{name}.onnx" for name in names]
     missing = [source.name for source in sources if not source.is_file()]
     if missing:
@@ -45,17 +52,18 @@ def pack(
             f"{models}: {', '.join(missing)} not found; expected the trained networks there, as models/assay has them"
         )
     engines.mkdir(parents=True, exist_ok=True)
-    return tuple(_pack_one(source, engines / f"{source.stem}.fusee", progress) for source in sources)
+    target = detect_cpu() if isa == NATIVE else detect_cpu().with_isa(isa)
+    return tuple(_pack_one(source, engines / f"{source.stem}.fusee", target, progress) for source in sources)
 
 
-def _pack_one(source: Path, engine: Path, progress: Callable[[str], None]) -> Packed:
+def _pack_one(source: Path, engine: Path, target: CpuTarget, progress: Callable[[str], None]) -> Packed:
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    origin, record = _origin(digest), engine.with_suffix(".json")
+    origin, record = _origin(digest, target), engine.with_suffix(".json")
     if engine.is_file() and _read_record(record) == origin | {"engine_sha256": _sha256(engine)}:
         return Packed(engine, digest, None)
     progress(source.stem)
     start = perf_counter()
-    fusee.build(source).save(engine)
+    fusee.build(source, fusee.BuildOptions(target)).save(engine)
     record.write_text(json.dumps(origin | {"engine_sha256": _sha256(engine)}, indent=1) + "\n")
     return Packed(engine, digest, perf_counter() - start)
 
@@ -64,9 +72,8 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _origin(source_sha256: str) -> dict[str, Any]:
+def _origin(source_sha256: str, target: CpuTarget) -> dict[str, Any]:
     """What an engine depends on."""
-    target = detect_cpu()
     machine = {"model": target.model, "features": sorted(target.features), "cores": target.cores}
     return {"source_sha256": source_sha256, "machine": machine, "compiler": _compiler_sha256()}
 

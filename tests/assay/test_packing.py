@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import onnx
@@ -11,6 +12,7 @@ import fusee
 from assay.networks.compare import compare_network
 from assay.networks.untrained import write_untrained
 from assay.packing import ENGINES, PackingError, pack
+from fusee.base.target import AVX2, detect_cpu
 
 
 @pytest.fixture
@@ -49,6 +51,22 @@ def test_another_network_is_built_anew(compare_folder: Path, tmp_path: Path):
 
     assert again.build_s is not None
     assert again.source_sha256 != first.source_sha256
+
+
+def test_different_machines_share_an_engine_for_avx2(compare_folder: Path, tmp_path: Path):
+    native = pack(compare_folder, tmp_path / "engines", ["compare"])[0]
+    shared = pack(compare_folder, tmp_path / "engines", ["compare"], isa="avx2")[0]
+
+    assert native.build_s is not None
+    assert (shared.build_s is None) == (detect_cpu().features <= AVX2)
+    record = json.loads(shared.engine.with_suffix(".json").read_text())
+    assert set(record["machine"]["features"]) <= AVX2
+    fusee.load(shared.engine)
+
+
+def test_another_instruction_set_is_refused(compare_folder: Path, tmp_path: Path):
+    with pytest.raises(PackingError, match=r"instruction set 'sse2'; expected native or avx2"):
+        pack(compare_folder, tmp_path / "engines", ["compare"], isa="sse2")
 
 
 @pytest.mark.parametrize("broken", ["compare.fusee", "compare.json"])

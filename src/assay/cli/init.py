@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Annotated
 
 import typer
 
 from assay.cases import Scope
 from assay.cli.options import DEFAULT_HOME, DEFAULT_MODELS, Home, Models
-from assay.cli.pack import pack_engines
+from assay.cli.pack import pack_home
 from assay.errors import invalid
 from assay.installation import utc_now
 from assay.settings import read_settings
@@ -26,10 +25,7 @@ def command(
     """Make an installation: engines for this machine, thresholds, a first tenant and its key, which is shown once."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = read_settings(home)
-    pack_engines(home, models)
-    shipped = models / "calibration.json"
-    if not settings.calibration.exists() and shipped.exists():
-        shutil.copyfile(shipped, settings.calibration)
+    pack_home(home, models)
     store = Store(settings, utc_now)
     try:
         if store.tenants.all():

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
 from assay.errors import Refusal, invalid
 from assay.installation import opened
@@ -20,7 +21,7 @@ from assay.pipeline.relay import Relay
 from assay.pipeline.worker import Worker, WorkerLimits
 from assay.services import Services
 from assay.settings import Settings
-from assay.web import web
+from assay.web import health_door, web
 from assay.web.webhooks import deliver_webhooks
 
 RETENTION_S = 3600.0  # between looks at what has to be erased
@@ -33,8 +34,8 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """The web, with ``settings.workers`` beside it, until SIGINT or SIGTERM. ``ready`` gets the address."""
     async with opened(settings) as services:
         relay = Relay(services.store, services.queue)
-        listening = _listen(settings)
-        server = _Web(uvicorn.Config(web(services, relay.wake), log_config=None, timeout_graceful_shutdown=GRACE_S))
+        listening = _listen(settings.host, settings.port)
+        server = _Web(web(services, relay.wake))
         beside = [relay.run(), deliver_webhooks(services), erase_expired(services)]
         beside += [worker(services).run() for _ in range(settings.workers)]
         ready(f"http://{settings.host}:{listening.getsockname()[1]}")
@@ -42,15 +43,25 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 
 async def work(settings: Settings, ready: Callable[[int], None]) -> None:
-    """Workers alone, as many as ``settings.workers`` (at least one), until SIGINT or SIGTERM. ``ready`` is told how
-    many."""
+    """Workers alone, as many as ``settings.workers`` (at least one), until SIGINT or SIGTERM, with health and metrics
+    on ``settings.health_port``, if any. ``ready`` is told how many workers there are."""
     async with opened(settings) as services:
         relay = Relay(services.store, services.queue)
+        workers = [worker(services) for _ in range(max(1, settings.workers))]
+        main, stop = _health(services)
+        beside = [relay.run(), *(each.run() for each in workers)]
+        ready(len(workers))
+        await _until_stopped(main, beside, stop)
+
+
+def _health(services: Services) -> tuple[Coroutine[Any, Any, object], Callable[[], None]]:
+    """What runs until the other is called: the door of health and metrics, or nothing."""
+    settings = services.settings
+    if not settings.health_port:
         stopped = asyncio.Event()
-        workers = max(1, settings.workers)
-        beside = [relay.run(), *(worker(services).run() for _ in range(workers))]
-        ready(workers)
-        await _until_stopped(stopped.wait(), beside, stopped.set)
+        return stopped.wait(), stopped.set
+    server = _Web(health_door(services))
+    return server.serve([_listen(settings.host, settings.health_port)]), server.stop
 
 
 def worker(services: Services) -> Worker:
@@ -78,6 +89,9 @@ async def erase_expired(services: Services) -> None:
 class _Web(uvicorn.Server):
     """Signals are the application's: there is more than the web to stop."""
 
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=GRACE_S))
+
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
@@ -100,14 +114,12 @@ async def _until_stopped(
             task.cancel()
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     """Raises Refusal INVALID for an address that cannot be had."""
     try:
-        listening = socket.create_server((settings.host, settings.port), backlog=1024)
+        listening = socket.create_server((host, port), backlog=1024)
     except OSError as err:
-        raise invalid(
-            f"cannot listen on {settings.host}:{settings.port}: {err.strerror or err}; choose another"
-        ) from err
+        raise invalid(f"cannot listen on {host}:{port}: {err.strerror or err}; choose another") from err
     # asyncio leaves connections of such a socket with Nagle's algorithm: an answer's body would wait 40 ms for an ACK.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

@@ -26,24 +26,35 @@ from assay.web.problems import TooSlow, problem_of, problem_response
 from assay.web.rates import Rates
 from assay.web.rendering import error_page, wants_page
 from assay.web.sessions import Sessions, session_secret
-from assay.web.table import OPERATIONS
+from assay.web.table import HEALTH, OPERATIONS
 
 
 def web(services: Services, submitted: Callable[[], None] = lambda: None) -> Starlette:
     """The application. ``submitted`` is called, on the loop's thread, when a case was accepted."""
-    sessions = Sessions(session_secret(services.settings.signing_key))
-    door = Door(services, sessions, Rates(services.settings.requests_per_minute), submitted)
+    door = _door(services, submitted)
     document = openapi_document(OPERATIONS)
 
     async def serve_document(request: Request) -> Response:
         return JSONResponse(document)
 
+    documents = (Route("/openapi.json", serve_document), Route(ASSET_ROUTE, serve_asset))
+    return _application([*(_route(operation, door) for operation in (*OPERATIONS, *PAGES)), *documents])
+
+
+def health_door(services: Services) -> Starlette:
+    """Health and metrics alone, for processes that only work."""
+    door = _door(services, lambda: None)
+    return _application([_route(operation, door) for operation in HEALTH])
+
+
+def _door(services: Services, submitted: Callable[[], None]) -> Door:
+    sessions = Sessions(session_secret(services.settings.signing_key))
+    return Door(services, sessions, Rates(services.settings.requests_per_minute), submitted)
+
+
+def _application(routes: list[Route]) -> Starlette:
     return Starlette(
-        routes=[
-            *(_route(operation, door) for operation in (*OPERATIONS, *PAGES)),
-            Route("/openapi.json", serve_document),
-            Route(ASSET_ROUTE, serve_asset),
-        ],
+        routes=routes,
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={Refusal: _explain, TooSlow: _explain, HTTPException: _explain, Exception: _explain},
     )

@@ -13,6 +13,7 @@ from assay.vision.lens import SIDE
 from assay.web.call import Call, answer
 
 READY_S = 5.0
+READY = "ready"
 
 
 async def alive(call: Call) -> Response:
@@ -20,7 +21,9 @@ async def alive(call: Call) -> Response:
 
 
 async def ready(call: Call) -> Response:
-    """Database, queue and lens are each asked."""
+    """Database, queue and lens are each asked. Without the database nothing can be taken; without the others what is
+    accepted waits in the outbox or the queue, so that a front end which left them out of its round would only refuse
+    what it could have kept."""
     services = call.services
     photo = np.zeros((SIDE, SIDE, 3), np.uint8)
     states = {
@@ -28,8 +31,10 @@ async def ready(call: Call) -> Response:
         "queue": await _state(services.queue.depth()),
         "lens": await _state(services.lens.look([photo])),
     }
-    is_ready = all(state == "ready" for state in states.values())
-    return answer({"status": "ready" if is_ready else "not ready", **states}, 200 if is_ready else 503)
+    if states["database"] != READY:
+        return answer({"status": "not ready", **states}, 503)
+    is_whole = all(state == READY for state in states.values())
+    return answer({"status": READY if is_whole else "degraded", **states})
 
 
 async def _state(asked: Awaitable[object]) -> str:
@@ -40,4 +45,4 @@ async def _state(asked: Awaitable[object]) -> str:
         return err.message
     except TimeoutError:
         return f"no answer within {READY_S:.0f} s"
-    return "ready"
+    return READY

@@ -350,6 +350,9 @@ OPERATOR = (
         operator.verify_audit,
         _gives("AuditVerification", "Whether it holds."),
     ),
+)
+
+HEALTH = (
     _get(
         "metrics",
         "/metrics",
@@ -364,10 +367,10 @@ OPERATOR = (
         "GET",
         "/readyz",
         _ANYONE,
-        "Whether database, queue and lens answer.",
+        "Whether cases can be taken, and what of database, queue and lens does not answer.",
         health.ready,
-        (_gives("Readiness", "All do."), _gives("Readiness", "One does not.", 503)),
+        (_gives("Readiness", "They can."), _gives("Readiness", "The database does not answer.", 503)),
     ),
 )
 
-OPERATIONS = (*CASES, *REPORTS, *REVIEWS, *TENANT, *OPERATOR)
+OPERATIONS = (*CASES, *REPORTS, *REVIEWS, *TENANT, *OPERATOR, *HEALTH)

@@ -10,6 +10,7 @@ from tests.assay.web.house import House, painted
 from assay.cases import Scope
 from assay.errors import unavailable
 from assay.views import VIEWS
+from assay.web import health_door
 
 pytestmark = pytest.mark.anyio
 
@@ -72,10 +73,30 @@ async def test_health_is_told_part_by_part(client: httpx.AsyncClient, house: Hou
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     house.lens.is_down = True
     down = await client.get("/readyz")
-    assert down.status_code == 503
+    assert (down.status_code, down.json()["status"]) == (200, "degraded")
     assert (down.json()["database"], down.json()["queue"]) == ("ready", "ready")
     assert down.json()["lens"] == "the lens does not answer; try again"
     assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_no_database_no_work(client: httpx.AsyncClient, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down() -> None:
+        raise unavailable("the database does not answer now; try again", 2.5)
+
+    monkeypatch.setattr(house.store.cases, "counts", down)
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+    assert answer.json()["database"] == "the database does not answer now; try again"
+
+
+async def test_a_process_that_only_works_tells_its_health_and_nothing_else(house: House) -> None:
+    transport = httpx.ASGITransport(health_door(house.services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://worker.test") as prober:
+        assert (await prober.get("/readyz")).json()["status"] == "ready"
+        assert (await prober.get("/metrics")).status_code == 401
+        bearer = {"authorization": f"Bearer {house.key(Scope.OPERATE)}"}
+        assert "assay_build_info" in (await prober.get("/metrics", headers=bearer)).text
+        assert [(await prober.get(path)).status_code for path in ("/healthz", "/v1/cases", "/")] == [200, 404, 404]
 
 
 async def test_a_database_that_is_down_is_told(

@@ -70,7 +70,7 @@ def worker(services: Services) -> Worker:
     if services.calibration() is None:
         raise invalid(f"{settings.calibration} is not there; make it with `assay calibrate`, or copy the one shipped")
     limits = WorkerLimits(settings.batch_cases, settings.lease_s, settings.most_attempts)
-    return Worker(services.store, services.queue, CaseJudge(services), limits)
+    return Worker(services.store, services.queue, CaseJudge(services), limits, services.meter)
 
 
 async def erase_expired(services: Services) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from assay.cases import CaseState
 from assay.errors import Reason, Refusal
+from assay.meter import Meter
 from assay.pipeline.judge import Judged
 from assay.queue.jobs import JobQueue, Lease, LeaseLost
 from assay.store import Store
@@ -44,11 +45,12 @@ def retry_delay_s(attempt: int) -> float:
 class Worker:
     """Judges up to ``limits.cases`` at once. A job done twice, by whomever, leaves one report: the first."""
 
-    def __init__(self, store: Store, queue: JobQueue, judge: Judge, limits: WorkerLimits) -> None:
+    def __init__(self, store: Store, queue: JobQueue, judge: Judge, limits: WorkerLimits, meter: Meter) -> None:
         self._store = store
         self._queue = queue
         self._judge = judge
         self._limits = limits
+        self._meter = meter
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -115,7 +117,10 @@ class Worker:
         """Tell the queue. One that is down, or gave the job to another, will have it done again, which is harmless."""
         try:
             await told
-        except (LeaseLost, Refusal) as err:
+        except LeaseLost as err:
+            self._meter.count("job_lease_expired")
+            log.warning("a lease ran out before its case was done: %s", err)
+        except Refusal as err:
             log.info("the queue was not told: %s", err)
 
     async def _renew(self, lease: Lease) -> None:

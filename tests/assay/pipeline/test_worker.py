@@ -9,6 +9,7 @@ import pytest
 
 from assay.cases import Case, CaseState, Lane, Verdict
 from assay.errors import Reason, Refusal, unavailable
+from assay.meter import Meter
 from assay.pipeline import worker as workers
 from assay.pipeline.relay import Relay
 from assay.pipeline.worker import Worker, WorkerLimits, retry_delay_s
@@ -71,7 +72,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 async def worked(store: Store, judge: ScriptedJudge, is_done: Callable[[], bool], count: int = 1) -> MemoryQueue:
     """Relay and workers on a queue in memory until it is so."""
     queue = MemoryQueue()
-    tasks = [Relay(store, queue).run(), *(Worker(store, queue, judge, LIMITS).run() for _ in range(count))]
+    tasks = [Relay(store, queue).run(), *(Worker(store, queue, judge, LIMITS, Meter()).run() for _ in range(count))]
     running = [asyncio.create_task(task) for task in tasks]
     await until(is_done)
     await until(lambda: not any(task.done() for task in running))
@@ -144,7 +145,7 @@ def test_a_job_published_twice_leaves_one_report(store: Store, queued, run):
     async def twice() -> None:
         queue = MemoryQueue()
         await queue.publish([Job(f"job-{n}", case.id, Lane.NORMAL) for n in range(2)])
-        worker = asyncio.create_task(Worker(store, queue, judge, LIMITS).run())
+        worker = asyncio.create_task(Worker(store, queue, judge, LIMITS, Meter()).run())
         while (await queue.depth()).waiting or (await queue.depth()).leased:
             await asyncio.sleep(0.005)
         worker.cancel()
@@ -164,7 +165,7 @@ def test_a_worker_that_is_stopped_gives_its_jobs_back_at_once(store: Store, queu
         queue = MemoryQueue()
         await Relay(store, queue).publish_pending()
         hanging = ScriptedJudge(hang)
-        first = asyncio.create_task(Worker(store, queue, hanging, LIMITS).run())
+        first = asyncio.create_task(Worker(store, queue, hanging, LIMITS, Meter()).run())
         await until(lambda: bool(hanging.attempts))
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -184,13 +185,34 @@ def test_the_lease_of_a_long_case_is_renewed(store: Store, queued, run):
     async def long_case() -> ScriptedJudge:
         queue, judge = MemoryQueue(), ScriptedJudge(take_several_leases)
         await Relay(store, queue).publish_pending()
-        tasks = [asyncio.create_task(Worker(store, queue, judge, limits).run()) for _ in range(2)]
+        tasks = [asyncio.create_task(Worker(store, queue, judge, limits, Meter()).run()) for _ in range(2)]
         await until(lambda: states(store, [case]) == [CaseState.REPORTED])
         for task in tasks:
             task.cancel()
         return judge
 
     assert run(long_case()).attempts == {case.id: 1}
+
+
+def test_a_lease_that_ran_out_is_counted_and_harmless(store: Store, queued, run):
+    (case,) = queued(1)
+    meter = Meter()
+
+    async def overtaken() -> None:
+        now_s = [0.0]
+        queue = MemoryQueue(lambda: now_s[0])
+
+        async def take_longer_than_the_lease(case_id: str, attempt: int) -> None:
+            now_s[0] += 2 * LIMITS.lease_s
+
+        await Relay(store, queue).publish_pending()
+        judge = ScriptedJudge(take_longer_than_the_lease)
+        task = asyncio.create_task(Worker(store, queue, judge, LIMITS, meter).run())
+        await until(lambda: bool(meter.counts("job_lease_expired")))
+        task.cancel()
+
+    run(overtaken())
+    assert states(store, [case]) == [CaseState.REPORTED]
 
 
 def test_delays_double_up_to_half_a_minute(monkeypatch: pytest.MonkeyPatch):

@@ -24,7 +24,7 @@ class Settings:
     home: Path
     store_url: str = ""  # '': SQLite in home; postgresql+psycopg://user:password@host/database
     queue_url: str = ""  # '': SQLite in home; memory: ; amqp://... ; kafka://host:port
-    lens_url: str = ""  # '': the engines run in this process; grpc://host:port of a `fusee serve`
+    lens_url: str = ""  # '': the engines run in this process; grpc://[:key@]host:port of a `fusee serve`
     blobs: str = "folder"  # or "database": photographs lie in the store, for several machines without a shared disk
     references: str = "files"  # or "pgvector", in the store's PostgreSQL
     host: str = "127.0.0.1"

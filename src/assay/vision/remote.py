@@ -38,8 +38,12 @@ class RemoteLens:
     """
 
     def __init__(self, url: str, expected: EngineIdentity, deadline_s: float = DEADLINE_S) -> None:
-        """``url`` is grpc://host:port; ``expected``, the engine that is to be served there. Raises Refusal INVALID."""
-        self._address = _address(url)
+        """``url`` is grpc://host:port, or grpc://:key@host:port; ``expected``, the engine that is to be served there.
+
+        Raises Refusal INVALID.
+        """
+        self._address, key = _place(url)
+        self._headers = {"x-api-key": key} if key else None
         self._expected = expected
         self._deadline_s = deadline_s
         self._client: InferenceServerClient | None = None
@@ -78,12 +82,16 @@ class RemoteLens:
         tensor.set_data_from_numpy(batch)
         wanted = [InferRequestedOutput(name) for name in OUTPUTS]
         version = served_version(self._expected)
-        result: Any = await self._opened().infer(PHOTO, [tensor], version, wanted, client_timeout=left_s)
+        result: Any = await self._opened().infer(
+            PHOTO, [tensor], version, wanted, client_timeout=left_s, headers=self._headers
+        )
         return features_of({name: result.as_numpy(name) for name in OUTPUTS})
 
     async def _check(self, left_s: float) -> None:
         """Refuse a server of another engine: its features would be compared with references that it did not make."""
-        answer: Any = await self._opened().get_model_config(PHOTO, as_json=True, client_timeout=left_s)
+        answer: Any = await self._opened().get_model_config(
+            PHOTO, as_json=True, client_timeout=left_s, headers=self._headers
+        )
         served = _identity_in(answer["config"].get("parameters", {}))
         if served != self._expected:
             raise unavailable(
@@ -117,11 +125,15 @@ class RemoteLens:
         return Refusal(reason, f"the photo engine at {self._address}: {error.message()} ({error.status()})", 1.0)
 
 
-def _address(url: str) -> str:
+def _place(url: str) -> tuple[str, str]:
+    """host:port, and the key, '' without one."""
     parts = urlsplit(url)
-    if parts.scheme != "grpc" or not parts.netloc or parts.path.strip("/"):
-        raise invalid(f"setting lens_url is {url!r}; expected grpc://host:port of a `fusee serve`")
-    return parts.netloc
+    user, _, address = parts.netloc.rpartition("@")
+    name, _, key = user.partition(":")
+    if parts.scheme != "grpc" or not address or name or parts.path.strip("/"):
+        shown = parts._replace(netloc=address).geturl()  # without the key
+        raise invalid(f"setting lens_url is {shown!r}; expected grpc://host:port or grpc://:key@host:port")
+    return address, key
 
 
 def _identity_in(parameters: Mapping[str, Any]) -> EngineIdentity:

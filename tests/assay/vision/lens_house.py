@@ -32,9 +32,10 @@ def assert_same_bits(found: Sequence[Features], expected: Sequence[Features]) ->
 
 
 @asynccontextmanager
-async def running_server(repository: Path, port: int = 0) -> AsyncGenerator[int]:
+async def running_server(repository: Path, port: int = 0, keys_file: Path | None = None) -> AsyncGenerator[int]:
     """A Fusee server on this loop; gives its gRPC port."""
-    server = SingleServer(Settings((repository,), http_port=None, grpc_port=port, metrics_port=None))
+    settings = Settings((repository,), http_port=None, grpc_port=port, metrics_port=None, keys_file=keys_file)
+    server = SingleServer(settings)
     ports = await server.open()
     try:
         assert await server.load() == []

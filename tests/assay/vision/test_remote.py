@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import grpc
@@ -130,7 +132,29 @@ def test_a_full_server_is_overloaded(packed_engines: Path) -> None:
     assert refused.value.reason is Reason.OVERLOADED
 
 
-@pytest.mark.parametrize("url", ["http://host:8000", "host:8001", "grpc://", "grpc://host:1/path"])
+def test_comes_with_its_key(packed_engines: Path, tmp_path: Path) -> None:
+    entry = {"name": "assay", "sha256": sha256(b"s3cret").hexdigest(), "scopes": ["infer", "read"]}
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [entry]}))
+
+    async def ask() -> None:
+        async with running_server(serving_folder(packed_engines), keys_file=tmp_path / "keys.json") as port:
+            expected = identity_of(packed_engines, PHOTO)
+            lens = RemoteLens(f"grpc://:s3cret@127.0.0.1:{port}", expected)
+            await lens.open()
+            assert len(await lens.look(some_photos(1))) == 1
+            await lens.close()
+            with pytest.raises(Refusal, match="a key is needed"):
+                await opened_and_closed(lens_at(port, packed_engines))
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("url", ["http://host:8000", "host:8001", "grpc://", "grpc://host:1/path", "grpc://me@host:1"])
 def test_refuses_what_is_no_address(url: str) -> None:
     with pytest.raises(Refusal, match="expected grpc://host:port"):
         RemoteLens(url, EngineIdentity("", ""))
+
+
+def test_a_refused_address_does_not_show_its_key() -> None:
+    with pytest.raises(Refusal, match="setting lens_url is 'http://host:1'; expected"):
+        RemoteLens("http://:s3cret@host:1", EngineIdentity("", ""))

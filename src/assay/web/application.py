@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -56,7 +56,10 @@ def _application(routes: list[Route]) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={Refusal: _explain, TooSlow: _explain, HTTPException: _explain, Exception: _explain},
+        exception_handlers={
+            **dict.fromkeys((Refusal, TooSlow, HTTPException, Exception), _explain),
+            ClientDisconnect: _end,
+        },
     )
 
 
@@ -77,3 +80,8 @@ async def _explain(request: Request, error: Exception) -> Response:
     for name, value in SECURITY_HEADERS.items():  # an unexpected error's answer passes by the middleware
         response.headers.setdefault(name, value)
     return response
+
+
+async def _end(request: Request, error: Exception) -> Response:
+    """The caller left in the middle of its body: nobody reads this."""
+    return Response(status_code=400)

@@ -17,6 +17,7 @@ from benchmarks.assay.faults.installation import Template, prepared
 from benchmarks.assay.faults.page import write_page
 from benchmarks.assay.faults.rigs import why_no_rig
 from benchmarks.assay.faults.run import run
+from benchmarks.assay.faults.storm import storm
 
 MODELS = Path(__file__).parents[3] / "models/assay"
 CACHE = Path(tempfile.gettempdir()) / "assay-faults"  # engines and photographs, for the next run
@@ -38,7 +39,8 @@ def main() -> None:
     if why_no_rig(asked.scale):
         raise SystemExit(why_no_rig(asked.scale))
     with tempfile.TemporaryDirectory(prefix="assay-faults-") as folder:
-        outcome = run(asked.scale, trained(), asked.keep or Path(folder), 60 * asked.minutes, asked.seed)
+        place = asked.keep or Path(folder)
+        outcome = run(asked.scale, trained(), place, lambda rig: storm(rig, 60 * asked.minutes, asked.seed), asked.seed)
     print(write_page(outcome, asked.scale, asked.minutes, asked.seed))
     raise SystemExit("\n".join(outcome.broken) if outcome.broken else 0)
 

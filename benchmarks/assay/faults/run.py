@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,7 @@ from benchmarks.assay.faults.load import Load, Seen
 from benchmarks.assay.faults.processes import Stopped
 from benchmarks.assay.faults.receiver import Receiver
 from benchmarks.assay.faults.rigs import Rig, rig
-from benchmarks.assay.faults.storm import Struck, storm
+from benchmarks.assay.faults.storm import Struck
 from benchmarks.assay.faults.verdict import broken, remains, seen_by_others, until_idle
 
 SUBMITTERS = 4
@@ -46,12 +46,13 @@ class Recovery:
     all_s: float | None  # until the last report of the cases that were under way
 
 
-def run(scale: str, template: Template, folder: Path, duration_s: float, seed: int) -> Outcome:
-    """``scale``: embedded, distributed. Raises TimeoutError when the installation does not come to rest."""
+def run(scale: str, template: Template, folder: Path, faults: Callable[[Rig], list[Struck]], seed: int = 1) -> Outcome:
+    """``scale``: embedded, distributed. ``faults`` are done to it under load; all runs again when they return.
+    Raises TimeoutError when the installation does not come to rest."""
     with Receiver() as receiver, rig(scale, template, folder, receiver.url) as running:
         receiver.secrets = [customer.webhook_secret for customer in running.customers]
         with Load(running.addresses, running.customers, template, SUBMITTERS, seed) as load:
-            outcome = Outcome(load.seen, storm(running, duration_s, seed))
+            outcome = Outcome(load.seen, faults(running))
         outcome.idle_s = until_idle(running.settings)
         outcome.recoveries = recoveries(running.settings, outcome.struck)
         outcome.broken += seen_by_others(running, load.seen.accepted)

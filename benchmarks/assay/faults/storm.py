@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -16,7 +15,7 @@ from benchmarks.assay.faults.rigs import LEASE_S, Rig
 
 QUIET_S = (1.0, 6.0)  # between two faults
 DOWN_S = (0.0, 5.0)  # between a kill and the restart
-TWO_AT_ONCE = 0.2  # of the faults are two
+AT_ONCE = 2
 
 
 class How(Enum):
@@ -60,23 +59,24 @@ def blows_on(rig: Rig) -> list[Blow]:
 
 
 def storm(rig: Rig, duration_s: float, seed: int) -> list[Struck]:
-    """Blows until the time is over, each kind once before any comes again. All runs again when it returns."""
+    """Blows until the time is over, each kind once before any comes again, at most ``AT_ONCE`` of them under way.
+    All runs again when it returns."""
     random = Random(seed)
     waiting: list[Blow] = []
-    struck: list[Struck] = []
+    running: dict[Future[Struck], Blow] = {}
+    done: list[Struck] = []
     ends = monotonic() + duration_s
-    with ThreadPoolExecutor(2) as hands:
-        while True:
-            sleep(random.uniform(*QUIET_S))
-            if monotonic() >= ends:
-                return struck
-            if len(waiting) < 2:
-                waiting += random.sample(blows_on(rig), len(blows_on(rig)))
-            now = [waiting.pop(0)]
-            if random.random() < TWO_AT_ONCE and waiting[0].victim != now[0].victim:
-                now.append(waiting.pop(0))
-            downs = [random.uniform(*DOWN_S) for _ in now]
-            struck += hands.map(strike, [rig] * len(now), now, downs)
+    with ThreadPoolExecutor(AT_ONCE) as hands:
+        while (left_s := ends - monotonic()) > 0:
+            sleep(min(random.uniform(*QUIET_S), left_s))
+            over, _ = wait(running, None if len(running) == AT_ONCE else 0, FIRST_COMPLETED)
+            done += [each.result() for each in over]
+            running = {each: blow for each, blow in running.items() if each not in over}
+            waiting = waiting or random.sample(blows_on(rig), len(blows_on(rig)))
+            if waiting[0].victim not in {blow.victim for blow in running.values()}:
+                blow = waiting.pop(0)
+                running[hands.submit(strike, rig, blow, random.uniform(*DOWN_S))] = blow
+        return [*done, *(each.result() for each in running)]
 
 
 def strike(rig: Rig, blow: Blow, down_s: float) -> Struck:
@@ -96,8 +96,3 @@ def strike(rig: Rig, blow: Blow, down_s: float) -> Struck:
             stopped = process.stop()
             process.restart()
     return Struck(blow, at, utc_now(), stopped)
-
-
-def counts(struck: list[Struck]) -> Mapping[str, int]:
-    kinds = [each.blow.kind for each in struck]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}

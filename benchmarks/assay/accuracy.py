@@ -4,24 +4,25 @@
 
 Draws the cases, enrols each style from genuine items, sets the thresholds on calibration styles and writes them to
 models/assay/calibration.json, judges the test styles, and writes benchmarks/results/. Everything found on the way lies
-in the folder --work, and is not done again. About 25 minutes on 2 cores, most of it drawing.
+in the folder --work, and is not done again. About 25 minutes on 2 idle cores, most of it drawing.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from time import monotonic
 
-from assay.judging import calibrate, write_calibration
-from assay.judging.judgement import Calibration
-from benchmarks.assay import accuracy_page, networks, processes, records
+from assay.judging import write_calibration
+from benchmarks.assay import accuracy_page, figures, heat_checks, networks, processes, records
+from benchmarks.assay.accuracy_page import Baseline, Results
 from benchmarks.assay.drawn_cases import REFERENCES, DrawnItem, Kind, claims_of, draw_all, items_of
-from benchmarks.assay.figures import FALSE_ACCEPT, FALSE_REJECT, Method, case_scores, familiar_up_to
+from benchmarks.assay.figures import Method
+from benchmarks.assay.heat_checks import Repair
 from benchmarks.assay.networks import Home
 from benchmarks.assay.product_scores import Batch
 from benchmarks.assay.records import CaseRecord
@@ -32,6 +33,7 @@ CALIBRATION_CASES, TEST_CASES = 10, 8  # genuine ones of each style, and as many
 UNKNOWN_CASES = 4  # genuine ones of each test style that are submitted as the next style
 STRENGTHS = (0.5, 0.75, 1.5)
 STRENGTH_STYLES = 10  # of the test styles
+HEAT_STYLES = 6  # of the test styles
 
 
 @dataclass(frozen=True)
@@ -58,24 +60,28 @@ class Plan:
         for strength in STRENGTHS:
             for seed in self.test_styles[:STRENGTH_STYLES]:
                 yield from items_of(seed, Kind.ALTERED, TEST_CASES, strength)
+        for seed in self.test_styles[:HEAT_STYLES]:
+            yield from items_of(seed, Kind.ALTERED, TEST_CASES, strength=0.0)
 
 
 def main() -> None:
     plan = _plan()
-    claims_of(plan.styles)
     draw_all(plan.drawn, plan.items, _progress("drawing"))
     home = networks.product(plan.work)
-    _enrol(plan, home)
+    _enrol(plan, home, plan.styles)
     calibration_cases = _scored(plan, home, processes.score, plan.calibration_styles)
-    calibration = _thresholds(calibration_cases)
+    calibration = figures.thresholds(calibration_cases, Method.PRODUCT, networks.digest(networks.MODELS / "photo.onnx"))
     write_calibration(networks.MODELS / "calibration.json", calibration)
-    results = accuracy_page.Results(
+    results = Results(
+        command=f"python -m benchmarks.assay.accuracy {' '.join(sys.argv[1:])}",
         calibration=calibration,
         calibration_cases=calibration_cases,
         test_cases=_scored(plan, home, processes.score, plan.test_styles),
-        unknown={enrolled: _unknown(plan, home, enrolled) for enrolled in (True, False)},
+        unknown=_unknown(plan, home),
         strengths={strength: _strength(plan, home, strength) for strength in STRENGTHS},
         baselines=_baselines(plan),
+        untrained=_untrained(plan),
+        repairs=_repairs(plan, home),
     )
     page = RESULTS / f"{date.today().isoformat()}-assay-accuracy.md"
     page.write_text(accuracy_page.page(results))
@@ -85,8 +91,8 @@ def main() -> None:
 def _plan() -> Plan:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.assay.accuracy", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of what is found on the way")
-    parser.add_argument("--calibration-styles", type=int, default=40)
-    parser.add_argument("--test-styles", type=int, default=40)
+    parser.add_argument("--calibration-styles", type=int, default=32)
+    parser.add_argument("--test-styles", type=int, default=32)
     arguments = parser.parse_args()
     return Plan(
         arguments.work,
@@ -100,11 +106,12 @@ def _cases_of(style_seed: int) -> tuple[DrawnItem, ...]:
     return (*items_of(style_seed, Kind.GENUINE, count), *items_of(style_seed, Kind.ALTERED, count))
 
 
-def _enrol(plan: Plan, home: Home) -> None:
+def _enrol(plan: Plan, home: Home, styles: Sequence[int]) -> None:
     """Every style from its reference items; those enrolled before stay as they are."""
     known = home.enrolled()
-    absent = [seed for seed, claim in claims_of(plan.styles).items() if claim not in known]
-    _watch("enrolling", processes.for_each(processes.enrol, absent, plan.drawn, home), len(absent))
+    absent = [seed for seed, claim in claims_of(styles).items() if claim not in known]
+    what = f"{home.folder.name}, enrolling"
+    _watch(what, processes.for_each(processes.enrol, absent, plan.drawn, home), len(absent))
 
 
 def _scored(plan: Plan, home: Home, work: Callable[[Batch], None], styles: Sequence[int]) -> list[CaseRecord]:
@@ -112,12 +119,11 @@ def _scored(plan: Plan, home: Home, work: Callable[[Batch], None], styles: Seque
     return _done(plan, home, work, [_batch(home, "cases", seed, _cases_of(seed)) for seed in styles])
 
 
-def _unknown(plan: Plan, home: Home, is_enrolled: bool) -> list[CaseRecord]:
-    """Genuine items submitted as the next style; their own is enrolled too, or not."""
-    name = "unknown" if is_enrolled else "stranger"
+def _unknown(plan: Plan, home: Home) -> list[CaseRecord]:
+    """Genuine items submitted as the next style."""
     styles = plan.test_styles
     batches = [
-        _batch(home, name, seed, items_of(seed, Kind.GENUINE, UNKNOWN_CASES), claimed, is_enrolled)
+        Batch(items_of(seed, Kind.GENUINE, UNKNOWN_CASES), claimed, home.folder / "unknown" / f"{seed}.json")
         for seed, claimed in zip(styles, (*styles[1:], styles[0]), strict=True)
     ]
     return _done(plan, home, processes.score, batches)
@@ -131,44 +137,50 @@ def _strength(plan: Plan, home: Home, strength: float) -> list[CaseRecord]:
     return _done(plan, home, processes.score, [_batch(home, name, seed, items[seed]) for seed in styles])
 
 
-def _baselines(plan: Plan) -> dict[Method, tuple[list[CaseRecord], list[CaseRecord]]]:
-    """Calibration and test cases of each."""
-    raw, classifier = networks.raw(plan.work), networks.classifier(plan.work)
+def _baselines(plan: Plan) -> dict[Method, Baseline]:
+    homes = {
+        Method.NEIGHBOUR: (networks.raw(plan.work), processes.compare_whole),
+        Method.CLASSIFIER: (networks.classifier(plan.work), processes.classify),
+    }
     return {
-        method: (
-            _scored(plan, home, work, plan.calibration_styles),
-            _scored(plan, home, work, plan.test_styles),
+        method: Baseline(
+            _scored(plan, home, work, plan.calibration_styles), _scored(plan, home, work, plan.test_styles)
         )
-        for method, home, work in (
-            (Method.NEIGHBOUR, raw, processes.compare_whole),
-            (Method.CLASSIFIER, classifier, processes.classify),
-        )
+        for method, (home, work) in homes.items()
     }
 
 
-def _batch(
-    home: Home,
-    name: str,
-    style_seed: int,
-    items: tuple[DrawnItem, ...],
-    claimed: int | None = None,
-    is_enrolled: bool = True,
-) -> Batch:
-    claimed_style = style_seed if claimed is None else claimed
-    return Batch(items, claimed_style, is_enrolled, home.folder / name / f"{style_seed}.json")
+def _untrained(plan: Plan) -> list[CaseRecord]:
+    """Altered items of some test styles, enrolled and judged with random weights."""
+    styles = plan.test_styles[:HEAT_STYLES]
+    home = networks.untrained(plan.work)
+    _enrol(plan, home, styles)
+    batches = [_batch(home, "cases", seed, items_of(seed, Kind.ALTERED, TEST_CASES)) for seed in styles]
+    return _done(plan, home, processes.score, batches)
+
+
+def _repairs(plan: Plan, home: Home) -> list[Repair]:
+    """Of the same items, by the trained network."""
+    styles = plan.test_styles[:HEAT_STYLES]
+    batches = [_batch(home, "repairs", seed, items_of(seed, Kind.ALTERED, TEST_CASES)) for seed in styles]
+    _work_off(plan, home, processes.repair, batches)
+    return [repair for batch in batches for repair in heat_checks.read(batch.file)]
+
+
+def _batch(home: Home, name: str, style_seed: int, items: tuple[DrawnItem, ...]) -> Batch:
+    return Batch(items, style_seed, home.folder / name / f"{style_seed}.json")
 
 
 def _done(plan: Plan, home: Home, work: Callable[[Batch], None], batches: Sequence[Batch]) -> list[CaseRecord]:
-    """What the work finds; batches that were done before are read."""
-    absent = [batch for batch in batches if not batch.file.exists()]
-    _watch(f"{home.folder.name} {work.__name__}", processes.for_each(work, absent, plan.drawn, home), len(absent))
+    _work_off(plan, home, work, batches)
     return [record for batch in batches for record in records.read(batch.file)]
 
 
-def _thresholds(cases: Sequence[CaseRecord]) -> Calibration:
-    genuine, altered = case_scores(cases, Method.PRODUCT)
-    model = hashlib.sha256((networks.MODELS / "photo.onnx").read_bytes()).hexdigest()
-    return calibrate(genuine, altered, familiar_up_to(cases), model, FALSE_ACCEPT, FALSE_REJECT)
+def _work_off(plan: Plan, home: Home, work: Callable[[Batch], None], batches: Sequence[Batch]) -> None:
+    """What was done before is left as it is."""
+    absent = [batch for batch in batches if not batch.file.exists()]
+    what = f"{home.folder.name}, {work.__name__}"
+    _watch(what, processes.for_each(work, absent, plan.drawn, home), len(absent))
 
 
 def _progress(what: str) -> Callable[[int, int], None]:

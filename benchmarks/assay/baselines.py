@@ -63,7 +63,12 @@ def _record(drawn: Path, item: DrawnItem, scores: Mapping[View, float]) -> CaseR
     photos = tuple(
         PhotoRecord(view.value, tuple(d.value for d in defects.get(view, ())), (), 0.0, scores[view]) for view in VIEWS
     )
-    return CaseRecord(item.style_seed, item.style_seed, item.kind.value, item.number, item.strength, False, photos)
+    return _case(item, photos)
+
+
+def _case(item: DrawnItem, photos: tuple[PhotoRecord, ...]) -> CaseRecord:
+    style = item.style_seed
+    return CaseRecord(style, style, item.kind.value, item.number, item.strength, False, False, photos)
 
 
 class Classifier:
@@ -88,9 +93,7 @@ class Classifier:
                 mask = altered_pixels(self._drawn, item, view, SIDE)
                 photo = replace(photo, **product_scores.pointing(_enlarged(heat), mask))
             photos.append(photo)
-        return CaseRecord(
-            item.style_seed, item.style_seed, item.kind.value, item.number, item.strength, False, tuple(photos)
-        )
+        return _case(item, tuple(photos))
 
 
 def _run(session: Session, photos: Pixels) -> Mapping[str, NDArray[np.float32]]:

@@ -7,11 +7,11 @@ in that view, and ``item.json``. All of it follows from the seeds; what is there
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,8 @@ _KINDS = tuple(Kind)
 
 @dataclass(frozen=True)
 class DrawnItem:
-    """One item of a style. ``strength`` scales its defects; items that differ in nothing else have the same seed."""
+    """One item of a style. ``strength`` scales its defects, down to 0: the item before it was altered. Items that
+    differ in nothing else have the same seed, and differ in nothing else to see."""
 
     style_seed: int
     kind: Kind
@@ -80,13 +81,13 @@ def draw_all(folder: Path, items: Iterable[DrawnItem], progress: Callable[[int, 
     absent = [item for item in items if not (folder / item.folder / "item.json").exists()]
     if not absent:
         return
-    with Pool(PAINTERS) as pool:
+    with get_context("spawn").Pool(PAINTERS) as pool:
         for done, _ in enumerate(pool.imap_unordered(partial(_draw, folder), absent), 1):
             progress(done, len(absent))
 
 
 def _draw(folder: Path, item: DrawnItem) -> None:
-    defects = None if item.kind is Kind.ALTERED else ()
+    defects = None if item.kind is Kind.ALTERED and item.strength else ()
     shots = draw_case(draw_style(item.style_seed), item.seed, defects, item.strength, size_px=item.size_px)
     place = folder / item.folder
     place.mkdir(parents=True, exist_ok=True)
@@ -125,11 +126,3 @@ def claims_of(style_seeds: Sequence[int]) -> dict[int, Claim]:
     if len(set(claims.values())) < len(claims):
         raise ValueError(f"two of the styles {min(style_seeds)} to {max(style_seeds)} have one brand and model")
     return claims
-
-
-def by_style(items: Iterable[DrawnItem]) -> Iterator[tuple[int, list[DrawnItem]]]:
-    """Each style's seed with its items, in order."""
-    found: dict[int, list[DrawnItem]] = {}
-    for item in items:
-        found.setdefault(item.style_seed, []).append(item)
-    yield from found.items()

@@ -71,4 +71,8 @@ def _packed(work: Path, name: str, photo: Path) -> Home:
 
 
 def _home(work: Path, name: str, source: Path) -> Home:
-    return Home(work / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}")
+    return Home(work / f"{name}-{digest(source)[:12]}")
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from assay.vision.engines import PHOTO
-from benchmarks.assay import records
+from benchmarks.assay import heat_checks, records
 from benchmarks.assay.baselines import Classifier, score_by_neighbour
 from benchmarks.assay.networks import Home
 from benchmarks.assay.product_scores import Batch, Instruments, enrol_style, instruments, score_batch
@@ -53,3 +53,7 @@ def compare_whole(batch: Batch) -> None:
 
 def classify(batch: Batch) -> None:
     records.write(batch.file, _classifier.score(batch))
+
+
+def repair(batch: Batch) -> None:
+    heat_checks.write(batch.file, heat_checks.repairs(_its, batch))

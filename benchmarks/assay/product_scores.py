@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
-from assay.cases import Claim
 from assay.imaging.gate import gate, measure
 from assay.imaging.uploads import Limits, read_upload
 from assay.judging import gates
 from assay.judging.metrics import pointing_hit
-from assay.judging.scoring import score_case
+from assay.judging.scoring import CaseScore, score_case
 from assay.references.enrolment import EnrolmentPhoto, enrol
 from assay.references.files import FileReferences
 from assay.references.snapshot import Neighbour, Snapshot
@@ -62,6 +61,11 @@ class Instruments:
     references: FileReferences
     loop: asyncio.AbstractEventLoop
 
+    def close(self) -> None:
+        self.loop.run_until_complete(self.lens.close())
+        self.loop.close()
+        self.comparer.close()
+
 
 def instruments(drawn: Path, home: Home) -> Instruments:
     """Opened, with a loop of their own that nobody else runs."""
@@ -83,18 +87,22 @@ def enrol_style(its: Instruments, style_seed: int) -> Snapshot:
 
 
 class Batch(NamedTuple):
-    """Items of one style, judged as that style's or as another's, and the file that their records go to."""
+    """Items of one style, submitted as that style or as another, and the file that their records go to."""
 
     items: tuple[DrawnItem, ...]
     claimed_style: int
-    is_enrolled: bool  # the style itself; False: its own references are looked away from
     file: Path
 
 
-def score_batch(its: Instruments, batch: Batch) -> list[CaseRecord]:
-    claim = DrawnItem(batch.claimed_style, Kind.REFERENCE, 0).claim
+def enrolled(its: Instruments, style_seed: int) -> Snapshot:
+    claim = DrawnItem(style_seed, Kind.REFERENCE, 0).claim
     snapshot = its.references.latest(claim)
     assert snapshot is not None, f"{claim} is not enrolled"
+    return snapshot
+
+
+def score_batch(its: Instruments, batch: Batch) -> list[CaseRecord]:
+    snapshot = enrolled(its, batch.claimed_style)
     return [_score_item(its, item, batch, snapshot) for item in batch.items]
 
 
@@ -102,8 +110,9 @@ def _score_item(its: Instruments, item: DrawnItem, batch: Batch, snapshot: Snaps
     seen = look(its, photos_of(its.drawn, item))
     comparisons = {v: its.comparer.compare(seen.features[v].patches, snapshot.views[v].bank) for v in VIEWS}
     scored = score_case(snapshot, seen.features, comparisons)
-    hidden = None if batch.is_enrolled else item.claim
-    neighbours = {v: _neighbours(its.references, v, seen.features[v], hidden) for v in VIEWS}
+    nearest = {
+        v: its.references.nearest(v, [f.embedding], NEIGHBOURS + REFERENCES)[0] for v, f in seen.features.items()
+    }
     defects = defects_of(its.drawn, item)
     photos = tuple(
         PhotoRecord(
@@ -116,10 +125,23 @@ def _score_item(its: Instruments, item: DrawnItem, batch: Batch, snapshot: Snaps
         )
         for view, judged in scored.views.items()
     )
-    is_other = bool(gates.another_model(snapshot.claim, scored, neighbours))
+    strangers = {v: [n for n in found if n.claim != item.claim] for v, found in nearest.items()}
     return CaseRecord(
-        item.style_seed, batch.claimed_style, item.kind.value, item.number, item.strength, is_other, photos
+        style_seed=item.style_seed,
+        claimed_style=batch.claimed_style,
+        kind=item.kind.value,
+        number=item.number,
+        strength=item.strength,
+        is_other_model=_is_other_model(snapshot, scored, nearest),
+        is_third_model=_is_other_model(snapshot, scored, strangers),
+        photos=photos,
     )
+
+
+def _is_other_model(snapshot: Snapshot, scored: CaseScore, nearest: Mapping[View, Sequence[Neighbour]]) -> bool:
+    """As a worker asks, which looks at NEIGHBOURS of each photograph."""
+    looked_at = {view: found[:NEIGHBOURS] for view, found in nearest.items()}
+    return bool(gates.another_model(snapshot.claim, scored, looked_at))
 
 
 def look(its: Instruments, photos: Mapping[View, bytes]) -> Seen:
@@ -134,22 +156,22 @@ def look(its: Instruments, photos: Mapping[View, bytes]) -> Seen:
     return Seen(features, faults)
 
 
-def _neighbours(references: FileReferences, view: View, seen: Features, hidden: Claim | None) -> list[Neighbour]:
-    most = NEIGHBOURS if hidden is None else NEIGHBOURS + REFERENCES
-    found = references.nearest(view, [seen.embedding], most)[0]
-    return [neighbour for neighbour in found if neighbour.claim != hidden][:NEIGHBOURS]
-
-
 def _pointing(its: Instruments, item: DrawnItem, view: View, comparison: Comparison) -> dict[str, Any]:
     return pointing(comparison.distance_map, altered_pixels(its.drawn, item, view, SIDE))
 
 
 def pointing(distance_map: NDArray[np.float32], altered: Mask) -> dict[str, Any]:
     """Both strictly and within one patch, with the shares of the photograph that chance hits."""
-    beside = np.asarray(Image.fromarray(altered).convert("L").filter(ImageFilter.MaxFilter(2 * PATCH_PX + 1))) > 0
+    beside = _widened(_widened(altered).T).T
     return {
         "points": pointing_hit(distance_map, altered),
         "points_beside": pointing_hit(distance_map, beside),
         "altered_share": float(altered.mean()),
         "altered_share_beside": float(beside.mean()),
     }
+
+
+def _widened(mask: Mask) -> Mask:
+    """By one patch to the left and to the right."""
+    padded = np.pad(mask, ((0, 0), (PATCH_PX, PATCH_PX)))
+    return np.asarray(sliding_window_view(padded, 2 * PATCH_PX + 1, axis=1).any(axis=2))

@@ -36,6 +36,7 @@ class CaseRecord:
     number: int
     strength: float
     is_other_model: bool  # the references of another model are clearly nearer
+    is_third_model: bool  # those of a model that is neither the claimed nor the true one are
     photos: tuple[PhotoRecord, ...]
 
     @property
@@ -64,8 +65,11 @@ def read(file: Path) -> list[CaseRecord]:
 
 
 def _case(document: dict[str, Any]) -> CaseRecord:
-    return CaseRecord(**document | {"photos": tuple(_photo(photo) for photo in document["photos"])})
+    document["photos"] = tuple(_photo(photo) for photo in document["photos"])
+    return CaseRecord(**document)
 
 
 def _photo(document: dict[str, Any]) -> PhotoRecord:
-    return PhotoRecord(**document | {name: tuple(document[name]) for name in ("defects", "faults")})
+    for name in ("defects", "faults"):
+        document[name] = tuple(document[name])
+    return PhotoRecord(**document)

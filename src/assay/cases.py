@@ -125,6 +125,10 @@ class Scope(Enum):
     REVIEW = "review"  # give opinions, override
     ADMIN = "admin"  # keys, retention, webhooks, erasure of the tenant
     OPERATE = "operate"  # all tenants: tenants, references, dead letters, metrics
+    MEASURE = "measure"  # metrics alone: what Prometheus comes with
+
+
+OF_OPERATORS = frozenset({Scope.OPERATE, Scope.MEASURE})  # they look beyond a tenant: none of its own people gives them
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from assay.cases import Case, CaseState, Scope, Verdict
+from assay.cases import OF_OPERATORS, Case, CaseState, Scope, Verdict
 from assay.report.wording import GUIDANCE
 from assay.views import VIEWS
 from assay.web import verification
@@ -56,7 +56,7 @@ async def _case_form(call: Call, case: Case | None) -> Response:
 
 async def settings_page(call: Call) -> Response:
     tenants = call.services.store.tenants
-    scopes = [scope for scope in Scope if scope is not Scope.OPERATE or call.allows(Scope.OPERATE)]
+    scopes = [scope for scope in Scope if scope not in OF_OPERATORS or call.allows(Scope.OPERATE)]
     tenant = await call.run(tenants.get, call.tenant_id)
     keys = await call.run(tenants.keys, call.tenant_id)
     return page(call, "settings.html", tenant=tenant, keys=keys, scopes=scopes)

@@ -356,7 +356,7 @@ HEALTH = (
     _get(
         "metrics",
         "/metrics",
-        _OPERATE,
+        (Scope.OPERATE, Scope.MEASURE),
         "Metrics in Prometheus's format.",
         metrics.metrics,
         Answer(200, "The page.", {"text/plain": TEXT}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from assay.cases import Scope
+from assay.cases import OF_OPERATORS, Scope
 from assay.errors import Reason, Refusal
 from assay.store.audit import AuditEntry
 from assay.store.tenants import Key
@@ -31,8 +31,9 @@ async def list_keys(call: Call) -> Response:
 async def create_key(call: Call) -> Response:
     fields = await call.fields("name", "scopes")
     scopes = {_scope(text) for text in fields.texts("scopes", len(Scope))}
-    if Scope.OPERATE in scopes and not call.allows(Scope.OPERATE):
-        raise Refusal(Reason.FORBIDDEN, "only a key with scope operate makes another one with it")
+    beyond = sorted(scope.value for scope in scopes & OF_OPERATORS)
+    if beyond and not call.allows(Scope.OPERATE):
+        raise Refusal(Reason.FORBIDDEN, f"only a key with scope operate makes another one with {' and '.join(beyond)}")
     name = fields.text("name", 1, 80)
     create = call.services.store.tenants.create_key
     key_id, secret = await call.run(create, call.tenant_id, name, scopes, call.caller.key_id)

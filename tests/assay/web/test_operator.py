@@ -94,7 +94,7 @@ async def test_a_process_that_only_works_tells_its_health_and_nothing_else(house
     async with httpx.AsyncClient(transport=transport, base_url="http://worker.test") as prober:
         assert (await prober.get("/readyz")).json()["status"] == "ready"
         assert (await prober.get("/metrics")).status_code == 401
-        bearer = {"authorization": f"Bearer {house.key(Scope.OPERATE)}"}
+        bearer = {"authorization": f"Bearer {house.key(Scope.MEASURE)}"}
         assert "assay_build_info" in (await prober.get("/metrics", headers=bearer)).text
         assert [(await prober.get(path)).status_code for path in ("/healthz", "/v1/cases", "/")] == [200, 404, 404]
 

@@ -28,9 +28,10 @@ async def test_a_key_is_made_used_and_revoked(client: httpx.AsyncClient, house: 
     assert made.json()["secret"] not in (await client.get("/v1/keys")).text
 
 
-async def test_nobody_makes_an_operator_of_themselves(house: House) -> None:
+@pytest.mark.parametrize("scope", ["operate", "measure"])
+async def test_nobody_makes_an_operator_of_themselves(house: House, scope: str) -> None:
     async with house.client(Scope.ADMIN) as admin:
-        answer = await admin.post("/v1/keys", json={"name": "More", "scopes": ["operate"]})
+        answer = await admin.post("/v1/keys", json={"name": "More", "scopes": [scope]})
     assert (answer.status_code, answer.json()["reason"]) == (403, "forbidden")
 
 

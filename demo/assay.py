@@ -52,6 +52,16 @@ EXAMPLES = (
 
 def show() -> bool:
     """Whether all four verdicts are right."""
+    address, key = start()
+    title("Four cases of six photographs each")
+    client = Client(address, key)
+    reported = {example: _submitted(client, example) for example in EXAMPLES}
+    _print_table(reported, address, key)
+    return all(report.verdict == example.expected.value for example, report in reported.items())
+
+
+def start() -> tuple[str, str]:
+    """A new installation with two models enrolled, serving: its address and a key."""
     stop()
     for folder in (HOME, PHOTOS, REPORTS):
         shutil.rmtree(folder, ignore_errors=True)
@@ -67,11 +77,7 @@ def show() -> bool:
     title("The web, the workers, the queue and the database start, in one process")
     address = _serve()
     say(f"  {address}")
-    title("Four cases of six photographs each")
-    client = Client(address, key)
-    reported = {example: _submitted(client, example) for example in EXAMPLES}
-    _print_table(reported, address, key)
-    return all(report.verdict == example.expected.value for example, report in reported.items())
+    return address, key
 
 
 def stop() -> None:
@@ -145,11 +151,15 @@ def _free_port() -> int:
     return FIRST_PORT
 
 
-def _submitted(client: Client, example: Example) -> Reported:
-    claim = draw_style(CLAIMED)
+def photographs(example: Example) -> dict[str, bytes]:
+    """Six JPEG files by view."""
     defects = None if example.is_altered else ()
     shots = draw_case(draw_style(example.shown), example.item, defects, condition=example.condition)
-    photos = {view.value: encode(shot) for view, shot in shots.items()}
+    return {view.value: encode(shot) for view, shot in shots.items()}
+
+
+def _submitted(client: Client, example: Example) -> Reported:
+    claim, photos = draw_style(CLAIMED), photographs(example)
     reported = client.report_on(claim.brand, claim.model, photos, example.name)
     for ending, content in client.files(reported.case_id).items():
         (REPORTS / f"{example.name}.{ending}").write_bytes(content)

@@ -1,0 +1,85 @@
+"""The pictures in docs/images: `make demo`'s installation in a real browser, from signing in to the report.
+
+``python -m tests.assay.screens docs/images`` takes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from demo import assay
+from tests.assay.web.browser import Browser
+
+from assay.synthetic import draw_style
+
+SLOTS = "[...document.querySelectorAll('.slot')]"
+DESK, PHONE = (1280, 900), (390, 844)
+COUNTERFEIT = assay.EXAMPLES[1]
+
+
+def take(folder: Path) -> list[Path]:
+    """The new case as a phone and a desk show it, the report, the list and the review, as PNG files."""
+    address, key = assay.start()
+    try:
+        with TemporaryDirectory() as name, Browser(Path(name) / "profile") as browser:
+            return _taken(browser, address, key, Path(name), folder)
+    finally:
+        assay.stop()
+
+
+def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path) -> list[Path]:
+    files: list[Path] = []
+
+    def picture(name: str, is_whole_page: bool = True) -> None:
+        file = folder / f"assay-{name}.png"
+        file.write_bytes(browser.screenshot(is_whole_page))
+        files.append(file)
+
+    browser.size(*DESK)
+    _sign_in(browser, address, key)
+    case_id = _six_photographs(browser, address, scratch)
+    picture("new-case")
+    browser.size(*PHONE)
+    picture("phone", is_whole_page=False)
+    browser.size(*DESK)
+    browser.run("document.querySelector('#submit').click()")
+    browser.wait("document.querySelector('iframe.report')?.contentDocument?.querySelector('h1')")
+    browser.go(f"{address}/v1/cases/{case_id}/report.html")
+    picture("report")
+    for page in ("cases", "review"):
+        browser.go(f"{address}/{page}")
+        picture(page, is_whole_page=False)
+    assert browser.complaints == [], browser.complaints
+    return files
+
+
+def _sign_in(browser: Browser, address: str, key: str) -> None:
+    browser.go(f"{address}/")
+    browser.run(f"document.querySelector('#key').value = {json.dumps(key)}")
+    browser.run("document.querySelector('form').requestSubmit()")
+    browser.wait("location.pathname === '/cases'")
+
+
+def _six_photographs(browser: Browser, address: str, scratch: Path) -> str:
+    """A counterfeit's, dropped all at once under names that say nothing; the views are recognised."""
+    claim = draw_style(assay.CLAIMED)
+    browser.go(f"{address}/cases/new")
+    browser.run("document.querySelector('#known').value = 'other'")
+    browser.run("document.querySelector('#known').dispatchEvent(new Event('change'))")
+    browser.run(f"document.querySelector('#brand').value = {json.dumps(claim.brand)}")
+    browser.run(f"document.querySelector('#model').value = {json.dumps(claim.model)}")
+    files: list[Path] = []
+    for number, content in enumerate(reversed(assay.photographs(COUNTERFEIT).values())):
+        files.append(scratch / f"IMG_{number}.jpg")
+        files[-1].write_bytes(content)
+    browser.choose_files("#several", files)
+    browser.wait(f"{SLOTS}.every(slot => slot.querySelector('.good'))")
+    return str(browser.run("location.pathname")).removeprefix("/cases/")
+
+
+if __name__ == "__main__":
+    for taken in take(Path(sys.argv[1])):
+        print(taken)

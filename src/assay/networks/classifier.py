@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
 from onnx import TensorProto
 
@@ -25,7 +24,7 @@ def classifier_network(weights: Mapping[str, Stored]) -> onnx.ModelProto:
     g = GraphWriter("assay_classifier", weights)
     weighed = g.node("Conv", (grid_features(g), g.weight("altered.weight")), "altered.weighed", kernel_shape=[1, 1])
     parts = g.node("Mul", (weighed, g.constant("share", 1 / PATCHES)), "altered.parts")
-    g.node("Reshape", (parts, g.constant("heat.shape", (-1, GRID, GRID), np.int64)), "heat")
-    total = g.node("ReduceSum", (parts, g.constant("all", [1, 2, 3], np.int64)), "altered.total", keepdims=0)
+    g.reshape(parts, "heat", (-1, GRID, GRID))
+    total = g.node("ReduceSum", (parts, g.axes(1, 2, 3)), "altered.total", keepdims=0)
     g.node("Add", (total, g.weight("altered.bias")), "score")
     return g.finish(CLASSIFIER_OUTPUTS)

@@ -5,8 +5,6 @@ After PatchCore (Roth et al., CVPR 2022): the distance of a patch is that to the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -52,13 +50,13 @@ def _distances(g: GraphWriter) -> str:
     """1 - cosine to the nearest row, [N, 1, 40, 40]; says which row it was."""
     patches = g.input("patches", TensorProto.FLOAT, (BATCH, PATCHES, PATCH_CHANNELS))
     bank = g.input("bank", TensorProto.FLOAT, (BANK, PATCH_CHANNELS))
-    rows = _reshaped(g, patches, "rows", (-1, PATCH_CHANNELS))
+    rows = g.reshape(patches, "rows", (-1, PATCH_CHANNELS))
     cosines = g.node("MatMul", (rows, g.node("Transpose", (bank,), "columns", perm=[1, 0])), "cosines")
     matches = g.node("ArgMax", (cosines,), "matches", axis=1, keepdims=0)
-    _reshaped(g, matches, "nearest", (-1, PATCHES))
+    g.reshape(matches, "nearest", (-1, PATCHES))
     best = g.node("ReduceMax", (cosines,), "best", axes=[1], keepdims=0)
     distances = g.node("Sub", (g.constant("one", 1.0), best), "distances")
-    return _reshaped(g, distances, "distance_grid", (-1, 1, GRID, GRID))
+    return g.reshape(distances, "distance_grid", (-1, 1, GRID, GRID))
 
 
 def _smoothed(g: GraphWriter, grid: str) -> str:
@@ -69,11 +67,11 @@ def _smoothed(g: GraphWriter, grid: str) -> str:
 
 
 def _score(g: GraphWriter, smooth: str) -> None:
-    flat = _reshaped(g, smooth, "smooth.flat", (-1, PATCHES))
+    flat = g.reshape(smooth, "smooth.flat", (-1, PATCHES))
     sharp = g.node("Mul", (flat, g.constant("sharpness", SHARPNESS)), "sharp")
     weights = g.node("Softmax", (sharp,), "score.weights", axis=1)
     parts = g.node("Mul", (flat, weights), "score.parts")
-    g.node("ReduceSum", (parts, g.constant("places", [1], np.int64)), "score", keepdims=0)
+    g.node("ReduceSum", (parts, g.axes(1)), "score", keepdims=0)
 
 
 def _map(g: GraphWriter, smooth: str) -> None:
@@ -81,8 +79,4 @@ def _map(g: GraphWriter, smooth: str) -> None:
     scales = g.constant("map.scales", [1, 1, scale, scale])
     modes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     large = g.node("Resize", (smooth, "", scales), "map.large", **modes)
-    _reshaped(g, large, "distance_map", (-1, PHOTO_PX, PHOTO_PX))
-
-
-def _reshaped(g: GraphWriter, x: str, output: str, shape: Sequence[int]) -> str:
-    return g.node("Reshape", (x, g.constant(f"{output}.shape", shape, np.int64)), output)
+    g.reshape(large, "distance_map", (-1, PHOTO_PX, PHOTO_PX))

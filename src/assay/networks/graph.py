@@ -61,10 +61,38 @@ class GraphWriter:
         y = self.node("Conv", operands, layer, kernel_shape=[size] * 2, strides=[stride] * 2, pads=padding)
         return self.node("Relu", (y,), f"{layer}.relu") if relu else y
 
+    def reshape(self, x: str, output: str, shape: Sequence[int]) -> str:
+        """``x`` in another shape; 0 keeps a dimension, -1 takes what is left."""
+        return self.node("Reshape", (x, self.constant(f"{output}.shape", shape, np.int64)), output)
+
+    def axes(self, *axes: int) -> str:
+        """What a reduction goes over."""
+        return self.constant("axes" + "".join(f"_{axis}" for axis in axes), axes, np.int64)
+
+    def linear(self, x: str, layer: str) -> str:
+        """``x`` times ``<layer>.weight`` [inputs, outputs], plus ``<layer>.bias``."""
+        product = self.node("MatMul", (x, self.weight(f"{layer}.weight")), f"{layer}.product")
+        return self.node("Add", (product, self.weight(f"{layer}.bias")), layer)
+
+    def layer_norm(self, x: str, layer: str) -> str:
+        """``x`` normalised along the last axis, times ``<layer>.weight``, plus ``<layer>.bias``."""
+        operands = (x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias"))
+        return self.node("LayerNormalization", operands, layer, axis=-1)
+
+    def spread(self, x: str, output: str) -> str:
+        """Each place of [N, C, H, W] repeated over 2 x 2."""
+        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.node("Resize", (x, "", self.constant("double", [1, 1, 2, 2])), output, **modes)
+
+    def join(self, fine: str, coarse: str, layer: str) -> str:
+        """``fine`` plus a projection of ``coarse``, each of whose places covers 2 x 2 of the fine ones."""
+        wide = self.spread(self.convolve(coarse, layer), f"{layer}.spread")
+        return self.node("Relu", (self.node("Add", (fine, wide), f"{layer}.sum"),), f"{layer}.joined")
+
     def normalise(self, x: str, output: str) -> str:
         """``x`` over its Euclidean length along the last axis."""
         squares = self.node("Mul", (x, x), f"{output}.squares")
-        total = self.node("ReduceSum", (squares, self.constant("last_axis", [-1], np.int64)), f"{output}.total")
+        total = self.node("ReduceSum", (squares, self.axes(-1)), f"{output}.total")
         positive = self.node("Add", (total, self.constant("tiny", 1e-12)), f"{output}.positive")
         return self.node("Div", (x, self.node("Sqrt", (positive,), f"{output}.length")), output)
 

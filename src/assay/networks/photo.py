@@ -107,24 +107,26 @@ def photo_network(weights: Mapping[str, Stored]) -> onnx.ModelProto:
     """
     g = GraphWriter("assay_photo", weights)
     features = grid_features(g)
-    _patches(g, features)
-    _embedding(g, features)
+    patches_output(g, features)
+    pooled = g.node("GlobalAveragePool", (features,), "pooled")
+    embedding_output(g, g.reshape(pooled, "pooled.flat", (0, WIDE)))
     _view(g, features)
     return g.finish(PHOTO_OUTPUTS)
 
 
 def grid_features(g: GraphWriter) -> str:
     """Declares the input and gives the features of the 40 x 40 grid, [N, 128, 40, 40]."""
-    x4 = _down(g, _down(g, _pixels(g), "stem"), "down4")
+    x4 = _down(g, _down(g, pixels_input(g), "stem"), "down4")
     x4 = _residual(g, _residual(g, x4, "block4"), "block4b")
     x8 = _residual(g, _down(g, x4, "down8"), "block8")
     x16 = _residual(g, _down(g, x8, "down16"), "block16")
     x32 = _residual(g, _down(g, x16, "down32"), "block32")
-    x8 = _join(g, x8, _join(g, x16, x32, "up16"), "up8")
+    x8 = g.join(x8, g.join(x16, x32, "up16"), "up8")
     return g.convolve(x8, "fuse", relu=True)
 
 
-def _pixels(g: GraphWriter) -> str:
+def pixels_input(g: GraphWriter) -> str:
+    """Declares the input and gives it normalised, [N, 3, 320, 320]."""
     photo = g.input("photo", TensorProto.UINT8, (BATCH, PHOTO_PX, PHOTO_PX, 3))
     wide = g.node("Cast", (photo,), "pixels", to=TensorProto.FLOAT)
     centred = g.node("Sub", (wide, g.constant("mean", MEAN)), "centred")
@@ -141,25 +143,16 @@ def _residual(g: GraphWriter, x: str, block: str) -> str:
     return g.node("Relu", (g.node("Add", (x, y), f"{block}.sum"),), block)
 
 
-def _join(g: GraphWriter, fine: str, coarse: str, layer: str) -> str:
-    """``fine`` plus a projection of ``coarse``, each of whose places covers 2 x 2 of the fine ones."""
-    projected = g.convolve(coarse, layer)
-    scales = g.constant("double", [1, 1, 2, 2])
-    modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    spread = g.node("Resize", (projected, "", scales), f"{layer}.spread", **modes)
-    return g.node("Relu", (g.node("Add", (fine, spread), f"{layer}.sum"),), f"{layer}.joined")
-
-
-def _patches(g: GraphWriter, features: str) -> None:
+def patches_output(g: GraphWriter, features: str) -> None:
+    """Gives ``patches`` from the features of the grid."""
     by_rows = g.node("Transpose", (g.convolve(features, "patch"),), "patch.by_rows", perm=[0, 2, 3, 1])
-    shape = g.constant("patches.shape", (0, PATCHES, PATCH_CHANNELS), np.int64)
-    g.normalise(g.node("Reshape", (by_rows, shape), "patches.raw"), "patches")
+    rows = g.reshape(by_rows, "patches.raw", (0, PATCHES, PATCH_CHANNELS))
+    g.normalise(rows, "patches")
 
 
-def _embedding(g: GraphWriter, features: str) -> None:
-    pooled = g.node("GlobalAveragePool", (features,), "pooled")
-    flat = g.node("Reshape", (pooled, g.constant("pooled.shape", (0, WIDE), np.int64)), "pooled.flat")
-    operands = (flat, g.weight("embedding.weight"), g.weight("embedding.bias"))
+def embedding_output(g: GraphWriter, pooled: str) -> None:
+    """Gives ``embedding`` from features of the whole photo, [N, 128]."""
+    operands = (pooled, g.weight("embedding.weight"), g.weight("embedding.bias"))
     g.normalise(g.node("Gemm", operands, "embedding.raw"), "embedding")
 
 
@@ -167,7 +160,7 @@ def _view(g: GraphWriter, features: str) -> None:
     """View probabilities, and each place's part of the likeliest view's logit, which is their sum and a bias."""
     weighed = g.node("Conv", (features, g.weight("view.weight")), "view.weighed", kernel_shape=[1, 1])
     parts = g.node("Mul", (weighed, g.constant("share", 1 / PATCHES)), "view.parts")
-    total = g.node("ReduceSum", (parts, g.constant("places", [2, 3], np.int64)), "view.total", keepdims=0)
+    total = g.node("ReduceSum", (parts, g.axes(2, 3)), "view.total", keepdims=0)
     logit = g.node("Add", (total, g.weight("view.bias")), "view.logit")
     g.node("Softmax", (logit,), "view", axis=1)
     likeliest = g.node("ArgMax", (logit,), "view.likeliest", axis=1, keepdims=1)

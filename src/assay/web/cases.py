@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from assay.cases import Case, CaseState, Claim, Lane, Verdict
-from assay.errors import invalid
+from assay.errors import Reason, Refusal, invalid
 from assay.views import VIEWS, View
 from assay.web.call import Call, answer, nothing
 from assay.web.documents import case_document
 from assay.web.fields import Fields
 from assay.web.operations import JSON, MULTIPART
-from assay.web.photos import found_besides, keep_photo, read_photo
+from assay.web.photos import Given, found_besides, keep_photo, read_photo
 
 _FORM_FIELDS = ("brand", "model", "lane", "customer_reference")
 _PAGE_MOST = 100
@@ -67,10 +68,20 @@ async def _create_whole(call: Call) -> Response:
     given = await asyncio.gather(*(read_photo(call, view, content) for view, content in contents.items()))
     case = await _made(call, new)  # once all of it can be read: what is refused leaves nothing behind
     if case.state is CaseState.DRAFT:  # otherwise the same request came before
+        case = await _filled(call, case, given)
+    return answer(case_document(case), 202, {"location": f"/v1/cases/{case.id}"})
+
+
+async def _filled(call: Call, case: Case, given: Sequence[Given]) -> Case:
+    """The draft with its photographs, submitted. A caller that was cut off sends the same request again while the
+    first is still under way: whichever submits first, both are told of one case."""
+    try:
         for photo in given:
             await keep_photo(call, case.id, photo)
-        case = await _submitted(call, case.id)
-    return answer(case_document(case), 202, {"location": f"/v1/cases/{case.id}"})
+    except Refusal as err:
+        if err.reason is not Reason.CONFLICT:
+            raise
+    return await _submitted(call, case.id)
 
 
 def _uploads(form: FormData) -> dict[View, UploadFile]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from tests.assay.web.house import CLAIM, JPEG, House, painted
 
 from assay.cases import Verdict
 from assay.views import VIEWS, View
+from assay.web.photos import keep_photo
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +74,26 @@ async def test_the_same_form_again_is_the_same_case(client: httpx.AsyncClient) -
     files = {"logo": ("a.jpg", painted(View.LOGO), "image/jpeg")}
     first, again = [await client.post("/v1/cases", data=CLAIM, files=files, headers=headers) for _ in range(2)]
     assert (again.status_code, again.json()) == (202, first.json())
+
+
+async def test_the_same_form_while_the_first_is_under_way_is_the_same_case(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller was cut off and tries again; the second overtakes the first."""
+    headers = {"idempotency-key": "order-19"}
+    files = {"logo": ("a.jpg", painted(View.LOGO), "image/jpeg")}
+    overtaking: list[httpx.Response] = []
+
+    async def overtaken(*given: Any) -> None:
+        monkeypatch.undo()
+        overtaking.append(await client.post("/v1/cases", data=CLAIM, files=files, headers=headers))
+        await keep_photo(*given)
+
+    monkeypatch.setattr("assay.web.cases.keep_photo", overtaken)
+    first = await client.post("/v1/cases", data=CLAIM, files=files, headers=headers)
+
+    assert [(answer.status_code, answer.json()) for answer in overtaking] == [(202, first.json())]
+    assert first.status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,10 @@ class Relay:
                     next_sweep = loop.time() + SWEEP_S
             except Refusal as err:
                 log.warning("accepted cases wait in the outbox: %s", err.message)
-                published = 0
+                await self._wait(err.retry_after_s or POLL_S)
+                continue
             if published < MOST:
-                await self._wait()
+                await self._wait(POLL_S)
 
     async def publish_pending(self) -> int:
         """What lies in the outbox; how much it was. Raises Refusal UNAVAILABLE."""
@@ -61,8 +62,8 @@ class Relay:
             log.warning("%d cases wait for more than %.0f s; published again", len(jobs), self._stale_s)
             await self._queue.publish(jobs)
 
-    async def _wait(self) -> None:
+    async def _wait(self, most_s: float) -> None:
         try:
-            await asyncio.wait_for(self._woken.wait(), POLL_S)
+            await asyncio.wait_for(self._woken.wait(), most_s)
         except TimeoutError:
             return

@@ -17,6 +17,7 @@ from assay.queue.jobs import JobQueue, Lease, LeaseLost
 from assay.store import Store
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
+LONGEST_AWAY_S = 2.0  # between two tries while a service is down: when it is back, nobody waits much longer
 CLAIM_WAIT_S = 1.0
 PASSING = (Reason.UNAVAILABLE, Reason.OVERLOADED)
 log = logging.getLogger(__name__)
@@ -107,21 +108,24 @@ class Worker:
     async def _give_back(self, lease: Lease, why: str, is_passing: bool) -> None:
         """For later; given up after too many attempts, except where a service that was down is to blame."""
         if is_passing or lease.attempt < self._limits.most_attempts:
-            await self._settle(self._queue.retry(lease, retry_delay_s(lease.attempt)))
+            longest_s = LONGEST_AWAY_S if is_passing else LONGEST_DELAY_S
+            await self._settle(self._queue.retry(lease, min(longest_s, retry_delay_s(lease.attempt))))
             return
-        with suppress(Refusal):  # the dead letter says the same
-            await asyncio.to_thread(self._store.cases.fail, lease.job.case_id, why)
-        await self._settle(self._queue.dead(lease, why))
+        if await self._settle(self._queue.dead(lease, why)):  # first: no case is FAILED without a dead letter
+            with suppress(Refusal):  # the relay will have it done again
+                await asyncio.to_thread(self._store.cases.fail, lease.job.case_id, why)
 
-    async def _settle(self, told: Coroutine[Any, Any, None]) -> None:
-        """Tell the queue. One that is down, or gave the job to another, will have it done again, which is harmless."""
+    async def _settle(self, told: Coroutine[Any, Any, None]) -> bool:
+        """Tell the queue. False: it is down, or gave the job to another, and will have it done again, harmlessly."""
         try:
             await told
+            return True
         except LeaseLost as err:
             self._meter.count("job_lease_expired")
             log.warning("a lease ran out before its case was done: %s", err)
         except Refusal as err:
             log.info("the queue was not told: %s", err)
+        return False
 
     async def _renew(self, lease: Lease) -> None:
         """Keep the lease while the case is being judged."""

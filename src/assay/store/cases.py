@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Column, Connection, func, select, update
 
 from assay.cases import Case, CaseState, Claim, Lane, Verdict
 from assay.errors import Reason, Refusal, invalid
@@ -19,8 +20,9 @@ from assay.store.outcomes import Outcomes, StageDone, add_job
 from assay.store.photographs import Photographs
 from assay.store.rows import as_cases, case_row, read_case
 from assay.store.search import Search
-from assay.store.tables import cases, outbox, photos, reviews, stages
+from assay.store.tables import cases, outbox, photos, reports, reviews, stages
 
+E = TypeVar("E", bound=Enum)
 RETRY_AFTER_S = 5.0  # of who finds the queue full
 
 
@@ -29,7 +31,7 @@ class Counts:
     """What there is, of all tenants together."""
 
     by_state: Mapping[CaseState, int]
-    by_verdict: Mapping[Verdict, int]  # of the cases REPORTED
+    by_verdict: Mapping[Verdict, int]  # of all reports, of erased cases too: it never falls
     unpublished: int  # jobs in the outbox
     waiting_reviews: int
     oldest_waiting_at: datetime | None  # when the QUEUED case that waits longest was submitted
@@ -102,11 +104,9 @@ class Cases(Photographs, Search, Outcomes):
 
     def counts(self) -> Counts:
         """For metrics."""
-        by_both = select(cases.c.state, cases.c.verdict, func.count().label("n")).group_by(
-            cases.c.state, cases.c.verdict
-        )
         with self._database.reading() as connection:
-            rows = connection.execute(by_both).all()
+            by_state = _by(connection, cases.c.state, CaseState)
+            by_verdict = _by(connection, reports.c.verdict, Verdict)
             unpublished = connection.scalar(select(func.count()).where(outbox.c.published_at.is_(None)))
             undecided = reviews.c.decided_at.is_(None)
             waiting, since = connection.execute(
@@ -114,9 +114,6 @@ class Cases(Photographs, Search, Outcomes):
             ).one()
             queued = cases.c.state == CaseState.QUEUED
             oldest = connection.scalar(select(func.min(cases.c.submitted_at)).where(queued))
-        by_state = {state: sum(row.n for row in rows if row.state is state) for state in CaseState}
-        reported = [row for row in rows if row.state is CaseState.REPORTED]
-        by_verdict = {verdict: sum(row.n for row in reported if row.verdict is verdict) for verdict in Verdict}
         return Counts(by_state, by_verdict, unpublished or 0, waiting, oldest, since)
 
     def _check_submittable(self, connection: Connection, case_id: str) -> None:
@@ -126,6 +123,12 @@ class Cases(Photographs, Search, Outcomes):
         if waiting >= self._most_waiting:
             wait = f"{waiting} cases wait; at most {self._most_waiting} may; try again in {RETRY_AFTER_S:g} s"
             raise Refusal(Reason.OVERLOADED, wait, RETRY_AFTER_S)
+
+
+def _by(connection: Connection, column: Column[Any], kind: type[E]) -> dict[E, int]:
+    """How many rows have each value."""
+    found = {row[0]: row[1] for row in connection.execute(select(column, func.count()).group_by(column))}
+    return {value: found.get(value, 0) for value in kind}
 
 
 def _new_values(case: Case, idempotency_key: str) -> dict[str, Any]:

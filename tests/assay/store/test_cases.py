@@ -199,3 +199,10 @@ class TestEnding:
         assert {verdict: n for verdict, n in counts.by_verdict.items() if n} == {Verdict.INCONCLUSIVE: 1}
         assert (counts.unpublished, counts.waiting_reviews) == (1, 1)
         assert counts.oldest_waiting_at == waiting.submitted_at
+
+    def test_reports_of_erased_cases_count_on(self, bench: Bench) -> None:
+        case = bench.reported(Verdict.INCONCLUSIVE, risk=0.5)
+        bench.store.retention.erase(bench.tenant.id, case.id, "key_1")
+        counts = bench.store.cases.counts()
+        assert counts.by_verdict[Verdict.INCONCLUSIVE] == 1
+        assert (counts.by_state[CaseState.REPORTED], counts.by_state[CaseState.ERASED]) == (0, 1)

@@ -27,6 +27,7 @@ _CHANNEL = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),  # gRPC's own goes up to two minutes, long after the server is back
+    ("grpc.lb_policy_name", "round_robin"),  # over all addresses that the name has; gRPC's own keeps to one
 )
 T = TypeVar("T")
 

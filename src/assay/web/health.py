@@ -26,11 +26,12 @@ async def ready(call: Call) -> Response:
     what it could have kept."""
     services = call.services
     photo = np.zeros((SIDE, SIDE, 3), np.uint8)
-    states = {
-        "database": await _state(call.run(services.store.cases.counts)),
-        "queue": await _state(services.queue.depth()),
-        "lens": await _state(services.lens.look([photo])),
+    asked = {
+        "database": _state(call.run(services.store.cases.counts)),
+        "queue": _state(services.queue.depth()),
+        "lens": _state(services.lens.look([photo])),
     }
+    states = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
     if states["database"] != READY:
         return answer({"status": "not ready", **states}, 503)
     is_whole = all(state == READY for state in states.values())

@@ -32,7 +32,7 @@ CALIBRATION_SEED, TEST_SEED = 11_000, 12_000  # training has 0 to 9,999, validat
 CALIBRATION_CASES, TEST_CASES = 10, 8  # genuine ones of each style, and as many altered ones
 UNKNOWN_CASES = 4  # genuine ones of each test style that are submitted as the next style
 STRENGTHS = (0.5, 0.75, 1.5)
-STRENGTH_STYLES = 10  # of the test styles
+STRENGTH_STYLES = 8  # of the test styles
 HEAT_STYLES = 6  # of the test styles
 
 

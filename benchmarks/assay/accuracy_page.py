@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from assay.cases import Verdict
+from assay.judging import metrics
 from assay.judging.judge import verdict_of
 from assay.judging.judgement import Calibration
-from assay.judging.scoring import WEIGHTS
+from assay.judging.scoring import WEIGHTS, Weights
 from assay.synthetic import Defect
 from assay.views import VIEWS
 from benchmarks.assay import figures
@@ -20,6 +21,7 @@ from benchmarks.assay.heat_checks import TAKEN_BACK, Repair, taken_away
 from benchmarks.assay.records import CaseRecord
 
 COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
+METRICS, SHARPNESSES = (0.0, 0.25, 0.5, 0.75, 1.0), (0.5, 1.0, 2.0, 4.0)  # weights that are tried
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Results:
 
 
 def page(results: Results) -> str:
-    sections = (_head, _comparison, _verdicts, _coverage, _defects, _views, _strengths, _heat)
+    sections = (_head, _comparison, _verdicts, _coverage, _defects, _views, _strengths, _heat, _weights)
     return "\n".join(section(results) for section in sections)
 
 
@@ -62,16 +64,11 @@ cases and {_styles(calibration)} calibration styles with {len(calibration)} case
 one to three of their six views; no network was trained or chosen on either. Each style was enrolled from {REFERENCES}
 genuine items. Photographs are JPEG files of {sizes} pixels and go through the product's own reading, quality gate,
 engines, references and scoring. Thresholds come from the calibration cases alone, as `assay calibrate` sets them, and
-so do the weights of a photograph's score: {WEIGHTS.one_class:g} of the patches' deviations and {WEIGHTS.metric:g} of
-the embedding's, joined over views by a soft maximum of sharpness {WEIGHTS.sharpness:g}. Intervals are of 95 %; those
-of AUROC come from drawing the test styles again {figures.RESAMPLES} times, those of shares are Wilson's.
+do the weights of the two parts of a score. Intervals are of 95 %; those of AUROC come from drawing the test styles
+again {figures.RESAMPLES} times, those of shares are Wilson's.
 
-Networks: photo {calibration_digest(results)}.
+Photo network `{results.calibration.model_digest[:16]}`, thresholds `{results.calibration.digest[:16]}`.
 """
-
-
-def calibration_digest(results: Results) -> str:
-    return f"`{results.calibration.model_digest[:16]}`, thresholds `{results.calibration.digest[:16]}`"
 
 
 def _styles(cases: Cases) -> int:
@@ -257,6 +254,25 @@ rests on: where the hottest tenth of an altered photograph ({TAKEN_BACK:.0%} of 
 same item before it was altered, {hottest:.0%} of what altering had added to its score is gone; an area of the same size
 and shape half the photograph away takes {elsewhere:.0%} ({len(results.repairs)} photographs of {len(styles)} styles).
 """
+
+
+def _weights(results: Results) -> str:
+    tried = [Weights(1.0, metric, sharpness) for metric in METRICS for sharpness in SHARPNESSES]
+    return f"""## How the parts of a score are weighed
+
+A case's score is the soft maximum over its views of the patches' deviations times {WEIGHTS.one_class:g} and the
+embedding's times {WEIGHTS.metric:g}, of sharpness {WEIGHTS.sharpness:g}; chosen from this table, which is of the
+calibration cases and of thresholds set by them: the largest AUROC, then the fewest INCONCLUSIVE.
+
+{_table(("embedding's weight", "sharpness", "AUROC of cases", "INCONCLUSIVE"), [_tried_row(results, w) for w in tried])}
+"""
+
+
+def _tried_row(results: Results, weights: Weights) -> tuple[str, ...]:
+    cases = results.calibration_cases
+    auroc = metrics.auroc(*figures.case_scores(cases, Method.PRODUCT, weights))
+    inconclusive = figures.undecided(cases, weights)
+    return f"{weights.metric:g}", f"{weights.sharpness:g}", f"{auroc:.4f}", f"{inconclusive:.1%}"
 
 
 def _figure(interval: Interval, form: Callable[[float], str] = "{:.3f}".format) -> str:

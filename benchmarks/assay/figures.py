@@ -15,7 +15,7 @@ from assay.judging.confidence import altered_p_value, genuine_p_value
 from assay.judging.judge import verdict_of
 from assay.judging.judgement import Calibration
 from assay.judging.metrics import auroc, risk_coverage
-from assay.judging.scoring import MOST_VIEWS, WEIGHTS, soft_maximum
+from assay.judging.scoring import MOST_VIEWS, WEIGHTS, Weights, soft_maximum, view_score
 from assay.synthetic import Defect
 from assay.views import View
 from benchmarks.assay.records import CaseRecord, PhotoRecord
@@ -36,8 +36,7 @@ class Method(Enum):
     CLASSIFIER = "supervised classifier"
 
 
-_PHOTO_SCORES: dict[Method, Callable[[PhotoRecord], float]] = {
-    Method.PRODUCT: lambda photo: WEIGHTS.one_class * photo.one_class + WEIGHTS.metric * photo.metric,
+_PARTS: dict[Method, Callable[[PhotoRecord], float]] = {
     Method.ONE_CLASS: lambda photo: photo.one_class,
     Method.METRIC: lambda photo: photo.metric,
     Method.NEIGHBOUR: lambda photo: photo.metric,
@@ -62,19 +61,21 @@ class Pointing(NamedTuple):
     chance_beside: float
 
 
-def photo_score(photo: PhotoRecord, method: Method) -> float:
-    return _PHOTO_SCORES[method](photo)
+def photo_score(photo: PhotoRecord, method: Method, weights: Weights = WEIGHTS) -> float:
+    if method is Method.PRODUCT:
+        return view_score(photo.one_class, photo.metric, weights)
+    return _PARTS[method](photo)
 
 
-def case_score(case: CaseRecord, method: Method) -> float:
+def case_score(case: CaseRecord, method: Method, weights: Weights = WEIGHTS) -> float:
     """By the product's own soft maximum; logits of the classifier by their maximum."""
-    scores = [photo_score(photo, method) for photo in case.photos]
-    return max(scores) if method is Method.CLASSIFIER else soft_maximum(scores)
+    scores = [photo_score(photo, method, weights) for photo in case.photos]
+    return max(scores) if method is Method.CLASSIFIER else soft_maximum(scores, weights.sharpness)
 
 
-def case_scores(cases: Cases, method: Method) -> tuple[list[float], list[float]]:
+def case_scores(cases: Cases, method: Method, weights: Weights = WEIGHTS) -> tuple[list[float], list[float]]:
     """Of genuine cases, and of altered ones."""
-    scored = [(case.is_altered, case_score(case, method)) for case in cases]
+    scored = [(case.is_altered, case_score(case, method, weights)) for case in cases]
     return [s for is_altered, s in scored if not is_altered], [s for is_altered, s in scored if is_altered]
 
 
@@ -83,10 +84,10 @@ def unfamiliarity(case: CaseRecord) -> float:
     return sorted((photo.metric for photo in case.photos), reverse=True)[MOST_VIEWS - 1]
 
 
-def thresholds(cases: Cases, method: Method, model_digest: str = "") -> Calibration:
+def thresholds(cases: Cases, method: Method, model_digest: str = "", weights: Weights = WEIGHTS) -> Calibration:
     """From calibration cases, as ``assay calibrate`` sets them."""
     strange = [unfamiliarity(case) for case in cases]
-    genuine, altered = case_scores(cases, method)
+    genuine, altered = case_scores(cases, method, weights)
     return calibrate(genuine, altered, strange, model_digest, FALSE_ACCEPT, FALSE_REJECT)
 
 
@@ -97,6 +98,13 @@ def verdict(case: CaseRecord, calibration: Calibration) -> Verdict:
     if case.is_other_model or unfamiliarity(case) >= calibration.unknown_above:
         return Verdict.NOT_SUPPORTED
     return verdict_of(case_score(case, Method.PRODUCT), calibration)
+
+
+def undecided(cases: Cases, weights: Weights) -> float:
+    """The share of these cases between the thresholds that they themselves set."""
+    made = thresholds(cases, Method.PRODUCT, weights=weights)
+    scores = [case_score(case, Method.PRODUCT, weights) for case in cases]
+    return sum(verdict_of(score, made) is Verdict.INCONCLUSIVE for score in scores) / len(scores)
 
 
 def case_auroc(cases: Cases, method: Method) -> float:

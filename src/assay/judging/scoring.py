@@ -62,11 +62,16 @@ def score_view(snapshot: Snapshot, view: View, features: Features, comparison: C
         view=view,
         one_class=one_class,
         metric=metric,
-        score=soft_maximum([WEIGHTS.one_class * one_class, WEIGHTS.metric * metric]),
+        score=view_score(one_class, metric),
         view_probability=float(features.view[VIEWS.index(view)]),
         hottest=hottest(comparison),
         neighbours=neighbours,
     )
+
+
+def view_score(one_class: float, metric: float, weights: Weights = WEIGHTS) -> float:
+    """Of one photograph, from its two deviations."""
+    return soft_maximum([weights.one_class * one_class, weights.metric * metric], weights.sharpness)
 
 
 def item_count(known: ViewReferences) -> int:

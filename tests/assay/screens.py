@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from demo import assay
+from demo.client import Client
 from tests.assay.web.browser import Browser
 
 from assay.synthetic import draw_style
@@ -38,20 +39,26 @@ def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path
         file.write_bytes(browser.screenshot(is_whole_page))
         files.append(file)
 
+    client, claim = Client(address, key), draw_style(assay.CLAIMED)
+    for example in assay.EXAMPLES:
+        if example is not COUNTERFEIT:
+            client.report_on(claim.brand, claim.model, assay.photographs(example), example.name)
     browser.size(*DESK)
     _sign_in(browser, address, key)
     case_id = _six_photographs(browser, address, scratch)
     picture("new-case")
     browser.size(*PHONE)
+    browser.run("document.querySelector('.slot').scrollIntoView()")
     picture("phone", is_whole_page=False)
     browser.size(*DESK)
     browser.run("document.querySelector('#submit').click()")
     browser.wait("document.querySelector('iframe.report')?.contentDocument?.querySelector('h1')")
     browser.go(f"{address}/v1/cases/{case_id}/report.html")
     picture("report")
-    for page in ("cases", "review"):
-        browser.go(f"{address}/{page}")
-        picture(page, is_whole_page=False)
+    browser.go(f"{address}/cases")
+    picture("cases", is_whole_page=False)
+    browser.go(f"{address}/review/{case_id}")
+    picture("review")
     assert browser.complaints == [], browser.complaints
     return files
 

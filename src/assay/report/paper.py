@@ -309,7 +309,7 @@ def _heat(card: Card) -> list[Story]:
     heat = card.heat
     return [
         [
-            Picture(heat.picture, PICTURE, (heat.x, heat.y)),
+            Picture(heat.picture, PICTURE, (heat.x, heat.y) if heat.is_marked else None),
             _text("Heat map", "label"),
             Ramp(heat.low, heat.high, PICTURE),
         ]

@@ -18,6 +18,8 @@ from assay.views import View
 Picture = Callable[[str], bytes | None]
 Overlay = Callable[[bytes, bytes], bytes]
 
+MARKED_FROM = 2.0  # deviations of genuine photographs: below, the hottest place is as hot as theirs
+
 
 class Note(NamedTuple):
     """A finding about a photograph."""
@@ -36,6 +38,7 @@ class Heat(NamedTuple):
     high: str
     x: float
     y: float
+    is_marked: bool  # something stands out
 
 
 class Reference(NamedTuple):
@@ -193,7 +196,8 @@ def _heat(
         return None
     png, peak = _picture(found["sha256"], picture), judged["hottest"]
     laid_over = None if shown is None or png is None else overlay(shown, png)
-    return Heat(laid_over, f"{found['low']:.2f}", f"{found['high']:.2f}", peak["x"], peak["y"])
+    is_marked = judged["one_class"] >= MARKED_FROM
+    return Heat(laid_over, f"{found['low']:.2f}", f"{found['high']:.2f}", peak["x"], peak["y"], is_marked)
 
 
 def _reference(judged: dict[str, Any] | None, picture: Picture) -> Reference | None:

@@ -35,11 +35,12 @@ class GraphWriter:
 
     def weight(self, name: str) -> str:
         """A trained value. One that is stored in 16 bits is widened in the graph, and computed with in 32."""
-        values = self._weights[name]
+        values, wide = self._weights[name], f"{name}.wide"
+        is_new = name not in self._initializers
         self._initializers[name] = numpy_helper.from_array(values, name)
         if values.dtype == np.float32:
             return name
-        return self.node("Cast", (name,), f"{name}.wide", to=TensorProto.FLOAT)
+        return self.node("Cast", (name,), wide, to=TensorProto.FLOAT) if is_new else wide
 
     def constant(self, name: str, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
         """A value that no training changes."""

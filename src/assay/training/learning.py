@@ -136,20 +136,20 @@ def learn(
     device: torch.device,
     learning_rate: float = LEARNING_RATE,
 ) -> nn.ModuleDict:
-    """Trains for that long and gives the averaged weights, in evaluation mode."""
+    """Trains for that long, a step at least, and gives the averaged weights, in evaluation mode."""
     modules = recipe.modules().to(device)
     average = copy.deepcopy(modules)
     optimiser = torch.optim.AdamW(modules.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
     clock = _Clock(seconds, log)
     for step, episode in enumerate(episodes):
-        share = clock.share()
-        if share >= 1:
-            break
+        share = min(clock.share(), 1.0)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * _rate(share)
         loss = _step(recipe, modules, episode, optimiser, device)
         _follow(average, modules, min(MOMENTUM, (1 + step) / (10 + step)))
         clock.tell(step, loss)
+        if share == 1.0:
+            break
     return average.eval()
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.assay.faults --minutes 3 --scale distributed --seed 1
 
-It starts the installation (RabbitMQ and PostgreSQL too), submits cases, kills, hangs and stops its processes, waits
-until nothing is left to do, judges what the database then holds, and writes a page to benchmarks/results.
+It starts the installation (RabbitMQ and PostgreSQL too), submits cases, kills, hangs and stops its processes (one
+kind after the other, then for ``--minutes`` at random), waits until nothing is left to do, judges what the database
+then holds, and writes a page to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from assay.packing import pack
+from benchmarks.assay.faults.drill import drill
 from benchmarks.assay.faults.installation import Template, prepared
 from benchmarks.assay.faults.page import write_page
 from benchmarks.assay.faults.rigs import why_no_rig
@@ -39,8 +41,14 @@ def main() -> None:
     if why_no_rig(asked.scale):
         raise SystemExit(why_no_rig(asked.scale))
     with tempfile.TemporaryDirectory(prefix="assay-faults-") as folder:
-        place = asked.keep or Path(folder)
-        outcome = run(asked.scale, trained(), place, lambda rig: storm(rig, 60 * asked.minutes, asked.seed), asked.seed)
+        outcome = run(
+            asked.scale,
+            trained(),
+            asked.keep or Path(folder),
+            lambda rig: storm(rig, 60 * asked.minutes, asked.seed),
+            asked.seed,
+            drill,
+        )
     print(write_page(outcome, asked.scale, asked.minutes, asked.seed))
     raise SystemExit("\n".join(outcome.broken) if outcome.broken else 0)
 

@@ -22,7 +22,7 @@ LEASE_S = 6.0
 HEARTBEAT_S = 4  # a hung process loses its connection to RabbitMQ, and its jobs, after two
 COMMON: Mapping[str, str | int | float] = {
     "lease_s": LEASE_S,
-    "most_waiting": 40,
+    "most_waiting": 8,  # so that customers are refused now and then
     "requests_per_minute": 100_000,
     "private_webhooks": 1,  # to a receiver on this machine
     "threads": 1,
@@ -46,7 +46,6 @@ class Rig:
     addresses: tuple[str, ...]  # of its webs
     victims: Mapping[str, Victim]  # by what they are: "worker 1"
     own: Mapping[str, Process]  # those of them that are ours: they have to end well after SIGTERM
-    workers: tuple[str, ...]  # names of those that judge
     customers: tuple[Customer, ...]
 
 
@@ -73,7 +72,7 @@ def _embedded(home: Path, running: ExitStack, webhook_url: str) -> Rig:
     customers = _customers(settings, webhook_url)
     address, process = _web(home, home.parent / "web.log", running)
     own = {"process": process}
-    return Rig(settings, (address,), own, own, ("process",), customers)
+    return Rig(settings, (address,), own, own, customers)
 
 
 def _distributed(home: Path, folder: Path, running: ExitStack, webhook_url: str) -> Rig:
@@ -99,7 +98,7 @@ def _distributed(home: Path, folder: Path, running: ExitStack, webhook_url: str)
     webs = {f"web {n}": _web(home, folder / f"web{n}.log", running) for n in (1, 2)}
     own = {"server": server, **workers, **{name: process for name, (_, process) in webs.items()}}
     victims: dict[str, Victim] = {**own, "broker": broker, "database": database}
-    return Rig(settings, tuple(address for address, _ in webs.values()), victims, own, tuple(workers), customers)
+    return Rig(settings, tuple(address for address, _ in webs.values()), victims, own, customers)
 
 
 def _web(home: Path, log: Path, running: ExitStack) -> tuple[str, Process]:
@@ -117,7 +116,7 @@ def _started(words: list[str], ready: str, log: Path, running: ExitStack) -> Pro
 
 def _written(home: Path, values: Mapping[str, str | int | float]) -> Settings:
     """The settings, by way of the file that the processes read."""
-    lines = [f"{name} = {value!r}" for name, value in (COMMON | values).items()]
+    lines = [f"{name} = {value!r}" for name, value in {**COMMON, **values}.items()]
     (home / "assay.toml").write_text("\n".join(lines) + "\n")
     return read_settings(home, {})
 

@@ -50,10 +50,10 @@ class Struck:
 
 
 def blows_on(rig: Rig) -> list[Blow]:
-    """Everything may be killed. What judges may hang; what is ours may be asked to stop."""
+    """Everything may be killed or hang; what is ours may be asked to stop."""
     return [
         *(Blow(name, How.KILLED) for name in rig.victims),
-        *(Blow(name, How.HUNG) for name in rig.workers),
+        *(Blow(name, How.HUNG) for name in rig.victims),
         *(Blow(name, How.STOPPED) for name in rig.own),
     ]
 

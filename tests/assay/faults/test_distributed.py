@@ -29,4 +29,4 @@ def test_a_storm(template: Template, tmp_path: Path) -> None:
     outcome = run("distributed", template, tmp_path, lambda rig: storm(rig, 120.0, seed=4))
 
     assert outcome.broken == []
-    assert len(outcome.struck) > 1
+    assert len(outcome.stormed) > 1

@@ -14,7 +14,7 @@ from benchmarks.assay.faults.storm import Struck, blows_on, storm, strike
 def assert_whole(outcome: Outcome) -> None:
     assert outcome.broken == []
     assert outcome.seen.accepted
-    assert outcome.struck
+    assert outcome.stormed
 
 
 def test_each_fault_once_and_every_accepted_case_has_one_report(template: Template, tmp_path: Path) -> None:

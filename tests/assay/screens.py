@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import json
 import sys
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from demo import assay
 from demo.client import Client
+from PIL import Image
 from tests.assay.web.browser import Browser
 
 from assay.synthetic import draw_style
 
 SLOTS = "[...document.querySelectorAll('.slot')]"
-DESK, PHONE = (1280, 900), (390, 844)
+DESK, PHONE = (1280, 1100), (390, 844)
 COUNTERFEIT = assay.EXAMPLES[1]
 
 
 def take(folder: Path) -> list[Path]:
-    """The new case as a phone and a desk show it, the report, the list and the review, as PNG files."""
+    """The new case as a phone and a desk show it, the report, the list and the review, as JPEG files."""
     address, key = assay.start()
     try:
         with TemporaryDirectory() as name, Browser(Path(name) / "profile") as browser:
@@ -35,8 +37,9 @@ def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path
     files: list[Path] = []
 
     def picture(name: str, is_whole_page: bool = True) -> None:
-        file = folder / f"assay-{name}.png"
-        file.write_bytes(browser.screenshot(is_whole_page))
+        file = folder / f"assay-{name}.jpg"
+        with Image.open(BytesIO(browser.screenshot(is_whole_page))) as shot:
+            shot.convert("RGB").save(file, quality=85)
         files.append(file)
 
     client, claim = Client(address, key), draw_style(assay.CLAIMED)
@@ -54,7 +57,8 @@ def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path
     browser.run("document.querySelector('#submit').click()")
     browser.wait("document.querySelector('iframe.report')?.contentDocument?.querySelector('h1')")
     browser.go(f"{address}/v1/cases/{case_id}/report.html")
-    picture("report")
+    picture("report", is_whole_page=False)
+    picture("report-whole")
     browser.go(f"{address}/cases")
     picture("cases", is_whole_page=False)
     browser.go(f"{address}/review/{case_id}")

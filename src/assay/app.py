@@ -22,6 +22,7 @@ from assay.pipeline.worker import Worker, WorkerLimits
 from assay.services import Services
 from assay.settings import Settings
 from assay.web import health_door, web
+from assay.web.heads import LimitedHeads
 from assay.web.webhooks import deliver_webhooks
 
 RETENTION_S = 3600.0  # between looks at what has to be erased
@@ -90,7 +91,7 @@ class _Web(uvicorn.Server):
     """Signals are the application's: there is more than the web to stop."""
 
     def __init__(self, app: Starlette) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=GRACE_S))
+        super().__init__(uvicorn.Config(app, http=LimitedHeads, log_config=None, timeout_graceful_shutdown=GRACE_S))
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -91,7 +91,7 @@ def main() -> None:
 def _plan() -> Plan:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.assay.accuracy", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of what is found on the way")
-    parser.add_argument("--calibration-styles", type=int, default=32)
+    parser.add_argument("--calibration-styles", type=int, default=40)
     parser.add_argument("--test-styles", type=int, default=32)
     arguments = parser.parse_args()
     return Plan(

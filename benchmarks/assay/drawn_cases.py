@@ -1,14 +1,15 @@
 """The cases that accuracy is measured on: which they are, and their photographs as JPEG files.
 
 ``<folder>/<style seed>/<kind>/<number>/`` holds one item: ``<view>.jpg``, ``<view>.altered.png`` where a defect shows
-in that view, and ``item.json``. All of it follows from the seeds; what is there is not drawn again.
+in that view, and ``item.json``. Of an item whose defects are scaled only the views they show in are drawn: the others
+are those of the item as it is. All of it follows from the seeds; what is there is not drawn again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from multiprocessing import get_context
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.cases import Claim
-from assay.synthetic import Defect, Shot, draw_case, draw_style, encode
+from assay.synthetic import Defect, Shot, counterfeit, draw_case, draw_style, encode
 from assay.views import VIEWS, View
 
 REFERENCES = 12  # items enrolled of each style
@@ -87,14 +88,20 @@ def draw_all(folder: Path, items: Iterable[DrawnItem], progress: Callable[[int, 
 
 
 def _draw(folder: Path, item: DrawnItem) -> None:
-    defects = None if item.kind is Kind.ALTERED and item.strength else ()
-    shots = draw_case(draw_style(item.style_seed), item.seed, defects, item.strength, size_px=item.size_px)
+    style, defects = draw_style(item.style_seed), None if item.kind is Kind.ALTERED and item.strength else ()
+    views = VIEWS if item.strength == 1.0 else _views_of(counterfeit(style, item.seed).defects)
+    shots = draw_case(style, item.seed, defects, item.strength, size_px=item.size_px, views=views)
     place = folder / item.folder
     place.mkdir(parents=True, exist_ok=True)
     for view, shot in shots.items():
         _write(place, view, shot)
     found = {view.value: [defect.value for defect in shot.defects] for view, shot in shots.items() if shot.defects}
     (place / "item.json").write_text(json.dumps(found))  # last: it says that the rest is here
+
+
+def _views_of(defects: Iterable[Defect]) -> list[View]:
+    shown = {defect.view for defect in defects}
+    return [view for view in VIEWS if view in shown]
 
 
 def _write(place: Path, view: View, shot: Shot) -> None:
@@ -105,7 +112,9 @@ def _write(place: Path, view: View, shot: Shot) -> None:
 
 def photos_of(folder: Path, item: DrawnItem) -> dict[View, bytes]:
     """The JPEG files of all six views."""
-    return {view: (folder / item.folder / f"{view.value}.jpg").read_bytes() for view in VIEWS}
+    own = VIEWS if item.strength == 1.0 else tuple(defects_of(folder, item))
+    places = {view: item if view in own else replace(item, strength=1.0) for view in VIEWS}
+    return {view: (folder / its.folder / f"{view.value}.jpg").read_bytes() for view, its in places.items()}
 
 
 def defects_of(folder: Path, item: DrawnItem) -> Mapping[View, tuple[Defect, ...]]:

@@ -21,10 +21,12 @@ def draw_case(
     strength: float = 1.0,
     condition: Condition = Condition.GOOD,
     size_px: int = 768,
+    views: Sequence[View] = VIEWS,
 ) -> dict[View, Shot]:
-    """All six views of one item. `defects`: () for a genuine item, None for a counterfeit's drawn from the seed."""
+    """All six views of one item, or some: each is the same whatever others are drawn.
+
+    `defects`: () for a genuine item, None for a counterfeit's drawn from the seed.
+    """
     item = counterfeit(style, seed, defects, strength)
-    cameras = stream(seed, _CASE).integers(2**31, size=len(VIEWS)).tolist()
-    return {
-        view: photograph(item, view, camera, condition, size_px) for view, camera in zip(VIEWS, cameras, strict=True)
-    }
+    cameras = dict(zip(VIEWS, stream(seed, _CASE).integers(2**31, size=len(VIEWS)).tolist(), strict=True))
+    return {view: photograph(item, view, cameras[view], condition, size_px) for view in views}

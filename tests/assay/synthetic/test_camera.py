@@ -144,5 +144,12 @@ def test_a_case_has_six_views_of_one_item():
     assert max(altered) <= 3
 
 
+def test_a_view_of_a_case_is_the_same_without_the_others():
+    whole = draw_case(draw_style(8), 3, None, size_px=96)
+    part = draw_case(draw_style(8), 3, None, size_px=96, views=VIEWS[4:])
+    assert tuple(part) == VIEWS[4:]
+    assert all(np.array_equal(shot.pixels, whole[view].pixels) for view, shot in part.items())
+
+
 def test_a_contact_sheet_has_a_column_per_view():
     assert contact_sheet(draw_style(1), size_px=64).shape == (4 * 64, 6 * 64, 3)

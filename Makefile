@@ -38,7 +38,7 @@ check: $(STAMP)
 	@$(BIN)/lint-imports
 
 docs: $(STAMP)
-	@echo "== docs: ops, switches, commands; docs/onnx-support.md comes from python -m conformance.suite, in tests/"
+	@echo "== docs: ops, switches, commands, settings; docs/onnx-support.md comes from python -m conformance.suite, in tests/"
 	@$(BIN)/python -m docs.pages
 
 triton: $(STAMP)

@@ -5,12 +5,17 @@ docs/onnx-support.md is written by ``python -m conformance.suite`` in tests/, wh
 
 from __future__ import annotations
 
-from inspect import cleandoc
+import re
+from dataclasses import fields
+from inspect import cleandoc, getsource
 from pathlib import Path
 from typing import Any
 
+import typer
 import typer.main
 
+from assay import cli as assay_cli
+from assay.settings import FILE, PREFIX, Settings
 from fusee.base.switches import SWITCHES
 from fusee.cli import app
 from fusee.ir.graph import Op
@@ -66,8 +71,11 @@ def switches_page() -> str:
 
 def commands_page() -> str:
     """Every command with its options, as `--help` tells them."""
-    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
-    sections = [_command_section(name, command) for name, command in commands.items()]
+    sections = [
+        _command_section(f"{program} {name}", command)
+        for program, commands in (("fusee", app), ("assay", assay_cli.app))
+        for name, command in _commands(commands).items()
+    ]
     ends = (
         "Exit code 0: done. 2: the model, the request or the machine is at fault, told in one paragraph. 1: Fusee is, "
         "or (`compare`) answers differ."
@@ -75,15 +83,49 @@ def commands_page() -> str:
     return "\n\n".join(["# Commands", NOTE, ends, *sections]) + "\n"
 
 
+def _commands(commands: typer.Typer) -> dict[str, Any]:
+    return vars(typer.main.get_command(commands))["commands"]
+
+
 def _command_section(name: str, command: Any) -> str:
     arguments = " ".join(p.name.upper() for p in command.params if p.param_type_name == "argument")
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
     rows = [f"| `{', '.join(p.opts)}` | {p.help or ''} |" for p in options]
     table = ["| option | |", "|---|---|", *rows] if rows else ["Options: trtexec's, as `--name=value`."]
-    return "\n".join([f"## fusee {name} {arguments}".rstrip(), "", command.help or "", "", *table])
+    return "\n".join([f"## {name} {arguments}".rstrip(), "", command.help or "", "", *table])
 
 
-PAGES = (("ops.md", ops_page), ("switches.md", switches_page), ("commands.md", commands_page))
+def settings_page() -> str:
+    """Every setting of an Assay installation."""
+    meanings = _meanings_of_settings()
+    rows = [
+        f"| `{f.name}` | {meanings[f.name]} | {_default(f.default)} |" for f in fields(Settings) if f.name != "home"
+    ]
+    ways = (
+        "Written into `assay.toml` in the home, as `workers = 2`; or given as an environment variable, "
+        f"`{PREFIX}WORKERS=2`, which goes before the file; or, for secrets, by a variable that names a file: "
+        f"`{PREFIX}STORE_URL{FILE}=/run/secrets/store_url`. A setting of the file that there is not is refused. The "
+        "home itself is `--home` or `ASSAY_HOME`."
+    )
+    head = ["# Assay's settings", "", NOTE, "", ways, ""]
+    return "\n".join([*head, "| setting | what it says | default |", "|---|---|---|", *rows]) + "\n"
+
+
+def _meanings_of_settings() -> dict[str, str]:
+    """The comment beside each field."""
+    return dict(re.findall(r"^    (\w+): \w+ = .+?  # (.+)$", getsource(Settings), re.MULTILINE))
+
+
+def _default(value: object) -> str:
+    return "empty" if value == "" else f"`{value}`"
+
+
+PAGES = (
+    ("ops.md", ops_page),
+    ("switches.md", switches_page),
+    ("commands.md", commands_page),
+    ("assay-settings.md", settings_page),
+)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import httpx
 from sqlalchemy import create_engine, func, select
 
 from assay.cases import CaseState
+from assay.errors import Refusal
 from assay.installation import utc_now
 from assay.queue import open_queue
 from assay.queue.jobs import Depth
@@ -65,11 +66,16 @@ def remains(settings: Settings) -> Remains:
 def until_idle(settings: Settings) -> float:
     """Seconds that it took. Raises TimeoutError with what remains."""
     start = monotonic()
-    while not (left := remains(settings)).is_idle:
-        if monotonic() - start > PATIENCE_S:
-            raise TimeoutError(f"not idle after {PATIENCE_S:.0f} s: {left}")
+    left: Remains | Refusal | None = None
+    while monotonic() - start < PATIENCE_S:
+        try:
+            left = remains(settings)
+            if left.is_idle:
+                return monotonic() - start
+        except Refusal as err:  # a broker that came back elects the leaders of its queues first
+            left = err
         sleep(LOOK_S)
-    return monotonic() - start
+    raise TimeoutError(f"not idle after {PATIENCE_S:.0f} s: {left}")
 
 
 def broken(rig: Rig, accepted: Sequence[Accepted], receiver: Receiver) -> list[str]:

@@ -121,3 +121,17 @@ def test_commands_that_are_run_have_these_options() -> None:
     for name, rest in run:
         options = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= options
+
+
+def test_the_tests_that_stand_for_the_guarantees_are_there() -> None:
+    named = re.findall(r"`((?:\w+/)?test_\w+\.py)`", (ROOT / "docs/assay-design.md").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests/assay" / name).is_file()] == []
+
+
+def test_what_contributors_are_sent_to_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    section = text[text.index("## Add to Assay") : text.index("## Style")]
+    paths = re.findall(r"`([\w/]+(?:\.py|\.html|/))`", section)
+    assert len(paths) > 10
+    assert [path for path in paths if not any((base / path).exists() for base in (ROOT / "src/assay", ROOT))] == []

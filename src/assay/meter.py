@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from threading import Lock
+from time import perf_counter
 
 from fusee.server.statistics import Histogram
 
@@ -27,6 +30,13 @@ class Meter:
         """A stage on the way to a report took this long."""
         with self._lock:
             self._stages.setdefault(name, Histogram(STAGE_BOUNDS_S)).add(seconds)
+
+    @contextmanager
+    def timed(self, name: str) -> Generator[None]:
+        """The block is a stage; one that raises is not counted."""
+        start = perf_counter()
+        yield
+        self.stage(name, perf_counter() - start)
 
     def counts(self, name: str) -> dict[str, int]:
         """By label."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from assay.imaging.recent import RecentSights
 from assay.judging.judgement import Calibration
 from assay.meter import Meter
 from assay.queue.jobs import JobQueue
@@ -31,3 +32,4 @@ class Services:
     signer: Signer
     clock: Callable[[], datetime]
     meter: Meter = field(default_factory=Meter)
+    sights: RecentSights = field(default_factory=RecentSights)

@@ -14,7 +14,8 @@ from typing import ParamSpec, TypeVar
 from assay.cases import Case, Finding, Photo
 from assay.errors import Refusal, not_found, unavailable
 from assay.evidence import HeatMap
-from assay.imaging.uploads import Limits, Upload, read_upload
+from assay.imaging.recent import Sight
+from assay.imaging.uploads import Limits, read_upload
 from assay.intake import repeated, reused
 from assay.judging import check_network, judge
 from assay.judging.judgement import Calibration
@@ -89,54 +90,58 @@ class CaseJudge:
 
     async def judge_with(self, case: Case, snapshot: Snapshot | None, calibration: Calibration, reuse: Reuse) -> Judged:
         """With these references and thresholds: a report is run again with those that it names."""
-        clock = StageClock(lambda stage: self._note(case, stage))
+        clock = StageClock(lambda stages: self._note(case, stages))
         with clock.timed("read"):
-            uploads = await self._read(case)
-            faults = await self._run(_faults, case, reuse)
+            sights, faults = await asyncio.gather(self._read(case), self._run(_faults, case, reuse))
         looked = NOTHING_SEEN
         if not any(finding.is_blocking for found in faults.values() for finding in found):
-            looked = await self._look(uploads, snapshot, clock)
+            looked = await self._look(sights, snapshot, clock)
         with clock.timed("judge"):
             judgement = judge(
                 case, looked.features, looked.comparisons, snapshot, looked.neighbours, calibration, faults
             )
         with clock.timed("draw"):
-            distances = await self._run(distance_maps, looked.comparisons, snapshot)
-            views = await self._run(view_maps, looked.features)
-        pictures = {view: upload.picture for view, upload in uploads.items()}
+            drawing = (self._run(distance_maps, looked.comparisons, snapshot), self._run(view_maps, looked.features))
+            distances, views = await asyncio.gather(*drawing)
         versions = self._versions(snapshot, calibration)
-        shown = {view: hashlib.sha256(picture).hexdigest() for view, picture in pictures.items()}
+        shown = {view: hashlib.sha256(sight.picture).hexdigest() for view, sight in sights.items()}
         findings = Findings(case, judgement, distances, views, shown, versions)
         judged = await self._run(self._signed, findings, clock)
         await clock.told()
         return judged
 
-    async def _note(self, case: Case, stage: Stage) -> None:
+    async def _note(self, case: Case, stages: Sequence[Stage]) -> None:
         """For whoever watches the case, and for the metrics."""
-        self._services.meter.stage(stage.name, stage.ms / 1000)
+        for stage in stages:
+            self._services.meter.stage(stage.name, stage.ms / 1000)
         with suppress(Refusal):  # a report does not wait for a line of progress
-            await self._run(self._services.store.cases.note_stage, case.id, stage.name, stage.ms)
+            took_ms = {stage.name: stage.ms for stage in stages}
+            await self._run(self._services.store.cases.note_stages, case.id, took_ms)
 
-    async def _read(self, case: Case) -> dict[View, Upload]:
-        reading = (self._run(self._upload, case, photo) for photo in case.photos.values())
+    async def _read(self, case: Case) -> dict[View, Sight]:
+        reading = (self._sight(case, photo) for photo in case.photos.values())
         return dict(zip(case.photos, await asyncio.gather(*reading), strict=True))
 
-    def _upload(self, case: Case, photo: Photo) -> Upload:
+    async def _sight(self, case: Case, photo: Photo) -> Sight:
+        """As it was read when it came, if that was lately and here."""
+        return self._services.sights.take(photo.sha256) or await self._run(self._read_again, case, photo)
+
+    def _read_again(self, case: Case, photo: Photo) -> Sight:
         content = self._services.store.blobs.get(case.tenant_id, photo.sha256)
         if content is None:
             raise not_found(
                 f"case {case.id}: the {photo.view.title} photograph {photo.sha256} is not in the blob store"
             )
-        return read_upload(content, Limits.of(self._services.settings))
+        return Sight.of(read_upload(content, Limits.of(self._services.settings)))
 
     def _reuse(self, case: Case, photo: Photo) -> tuple[Finding, ...]:
         return reused(self._services.store.cases.reused(case.tenant_id, case.id, photo))
 
-    async def _look(self, uploads: Mapping[View, Upload], snapshot: Snapshot | None, clock: StageClock) -> Looked:
+    async def _look(self, sights: Mapping[View, Sight], snapshot: Snapshot | None, clock: StageClock) -> Looked:
         """All photographs through the photo engine, then each against the references of its view."""
         with clock.timed("look"):
-            found = await self._services.lens.look([upload.pixels for upload in uploads.values()])
-            features = dict(zip(uploads, found, strict=True))
+            found = await self._services.lens.look([sight.pixels for sight in sights.values()])
+            features = dict(zip(sights, found, strict=True))
         if snapshot is None:
             return Looked(features, {}, {})
         check_network(self._services.lens.identity.model_digest, "the photo engine", snapshot)
@@ -144,15 +149,15 @@ class CaseJudge:
             comparing = (self._run(self._compare, snapshot, view, seen) for view, seen in features.items())
             comparisons = dict(zip(features, await asyncio.gather(*comparing), strict=True))
         with clock.timed("search"):
-            searching = (self._run(self._neighbours, view, seen) for view, seen in features.items())
-            neighbours = dict(zip(features, await asyncio.gather(*searching), strict=True))
+            neighbours = await self._run(self._neighbours, features)
         return Looked(features, comparisons, neighbours)
 
     def _compare(self, snapshot: Snapshot, view: View, seen: Features) -> Comparison:
         return self._services.comparer.compare(seen.patches, snapshot.views[view].bank)
 
-    def _neighbours(self, view: View, seen: Features) -> Sequence[Neighbour]:
-        return self._services.references.nearest(view, [seen.embedding], NEIGHBOURS)[0]
+    def _neighbours(self, features: Mapping[View, Features]) -> dict[View, Sequence[Neighbour]]:
+        nearest = self._services.references.nearest
+        return {view: nearest(view, [seen.embedding], NEIGHBOURS)[0] for view, seen in features.items()}
 
     def _signed(self, findings: Findings, clock: StageClock) -> Judged:
         services = self._services

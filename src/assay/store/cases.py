@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -17,7 +17,7 @@ from assay.store.database import insert_new
 from assay.store.foundation import SYSTEM, Foundation
 from assay.store.identifiers import check_text, new_id
 from assay.store.outcomes import Outcomes, StageDone, add_job
-from assay.store.photographs import Photographs
+from assay.store.photographs import Given, Photographs
 from assay.store.rows import as_cases, case_row, read_case
 from assay.store.search import Search
 from assay.store.tables import cases, outbox, photos, reports, reviews, stages
@@ -61,12 +61,44 @@ class Cases(Photographs, Search, Outcomes):
         case = Case(new_id("case"), tenant_id, claim, lane, CaseState.DRAFT, self._clock(), None, customer_reference)
         values = _new_values(case, idempotency_key)
         with self._database.writing() as connection:
-            lock_chain(connection, tenant_id)
-            added = insert_new(connection, cases).values(**values).on_conflict_do_nothing().returning(cases.c.id)
-            if connection.scalar(added) is None:
-                return _made_before(connection, case, idempotency_key)
-            append(connection, case.created_at, tenant_id, actor, "case.created", case.id)
-        return case
+            return _added(connection, case, values, actor)
+
+    def accept(
+        self,
+        tenant_id: str,
+        claim: Claim,
+        lane: Lane,
+        given: Sequence[Given],
+        customer_reference: str = "",
+        idempotency_key: str = "",
+        traceparent: str = "",
+        actor: str = SYSTEM,
+    ) -> Case:
+        """``create``, a ``put_photo`` for each photograph and ``submit``, of which all happens or nothing, durable
+        together. With an idempotency key whose case was submitted before, that case, unchanged. Raises as they do."""
+        check_text("traceparent", traceparent)
+        case = Case(new_id("case"), tenant_id, claim, lane, CaseState.DRAFT, self._clock(), None, customer_reference)
+        values = _new_values(case, idempotency_key)
+        shown = self._put_blobs(tenant_id, given)
+        with self._database.writing() as connection:
+            made = _added(connection, case, values, actor)
+            if made is case:
+                self._keep(connection, tenant_id, case.id, shown, actor)
+                return self._queued(connection, case, traceparent, actor)
+        if made.state is CaseState.DRAFT:  # another transaction: a row that others know is locked before the chain
+            with self._database.writing() as connection:
+                draft = _locked_draft(connection, tenant_id, made.id)
+                if draft is None:
+                    return read_case(connection, made.id, tenant_id)
+                replaced = self._keep(connection, tenant_id, made.id, shown, actor)
+                made = self._queued(connection, draft, traceparent, actor)
+            self._remove(tenant_id, replaced)
+        return made
+
+    def check_room(self) -> None:
+        """Raises Refusal OVERLOADED when ``submit`` would, before there is anything to submit."""
+        with self._database.reading() as connection:
+            self._check_room(connection)
 
     def get(self, tenant_id: str, case_id: str) -> Case:
         """Raises Refusal NOT_FOUND."""
@@ -81,18 +113,13 @@ class Cases(Photographs, Search, Outcomes):
         on SQLite; on PostgreSQL submissions at the same moment may exceed it by their number).
         """
         check_text("traceparent", traceparent)
-        now = self._clock()
         with self._database.writing() as connection:
-            row = case_row(connection, case_id, tenant_id, is_locked=True)
-            if row.state is CaseState.DRAFT:
-                self._check_submittable(connection, case_id)
-                queued = {"state": CaseState.QUEUED, "submitted_at": now}
-                connection.execute(update(cases).where(cases.c.id == case_id).values(**queued))
-                add_job(connection, row, now, traceparent)
-                append(connection, now, tenant_id, actor, "case.submitted", case_id)
-            elif row.state is CaseState.ERASED:
-                raise Refusal(Reason.CONFLICT, f"case {case_id} was erased; make a new one")
-            return read_case(connection, case_id, tenant_id)
+            draft = _locked_draft(connection, tenant_id, case_id)
+            if draft is None:
+                return read_case(connection, case_id, tenant_id)
+            case = self._queued(connection, draft, traceparent, actor)
+        self._news.tell(case_id)
+        return case
 
     def progress(self, tenant_id: str, case_id: str) -> tuple[StageDone, ...]:
         """The stages of the judging that are over, in the order in which they ended. Raises Refusal NOT_FOUND."""
@@ -116,9 +143,19 @@ class Cases(Photographs, Search, Outcomes):
             oldest = connection.scalar(select(func.min(cases.c.submitted_at)).where(queued))
         return Counts(by_state, by_verdict, unpublished or 0, waiting, oldest, since)
 
-    def _check_submittable(self, connection: Connection, case_id: str) -> None:
-        if connection.scalar(select(photos.c.view).where(photos.c.case_id == case_id).limit(1)) is None:
-            raise invalid(f"case {case_id} has no photograph; expected at least one, of six")
+    def _queued(self, connection: Connection, draft: Any, traceparent: str, actor: str) -> Case:
+        """The draft, submitted."""
+        if connection.scalar(select(photos.c.view).where(photos.c.case_id == draft.id).limit(1)) is None:
+            raise invalid(f"case {draft.id} has no photograph; expected at least one, of six")
+        self._check_room(connection)
+        now = self._clock()
+        queued = {"state": CaseState.QUEUED, "submitted_at": now}
+        connection.execute(update(cases).where(cases.c.id == draft.id).values(**queued))
+        add_job(connection, draft, now, traceparent)
+        append(connection, now, draft.tenant_id, actor, "case.submitted", draft.id)
+        return read_case(connection, draft.id, draft.tenant_id)
+
+    def _check_room(self, connection: Connection) -> None:
         waiting = connection.scalar(select(func.count()).where(cases.c.state == CaseState.QUEUED)) or 0
         if waiting >= self._most_waiting:
             wait = f"{waiting} cases wait; at most {self._most_waiting} may; try again in {RETRY_AFTER_S:g} s"
@@ -129,6 +166,24 @@ def _by(connection: Connection, column: Column[Any], kind: type[E]) -> dict[E, i
     """How many rows have each value."""
     found = {row[0]: row[1] for row in connection.execute(select(column, func.count()).group_by(column))}
     return {value: found.get(value, 0) for value in kind}
+
+
+def _locked_draft(connection: Connection, tenant_id: str, case_id: str) -> Any | None:
+    """The draft's row, locked; None when it was submitted before. Raises Refusal NOT_FOUND, CONFLICT."""
+    row = case_row(connection, case_id, tenant_id, is_locked=True)
+    if row.state is CaseState.ERASED:
+        raise Refusal(Reason.CONFLICT, f"case {case_id} was erased; make a new one")
+    return row if row.state is CaseState.DRAFT else None
+
+
+def _added(connection: Connection, case: Case, values: Mapping[str, Any], actor: str) -> Case:
+    """The new case; the one that its idempotency key was given for before, if any."""
+    lock_chain(connection, case.tenant_id)
+    added = insert_new(connection, cases).values(**values).on_conflict_do_nothing().returning(cases.c.id)
+    if connection.scalar(added) is None:
+        return _made_before(connection, case, values["idempotency_key"])
+    append(connection, case.created_at, case.tenant_id, actor, "case.created", case.id)
+    return case
 
 
 def _new_values(case: Case, idempotency_key: str) -> dict[str, Any]:

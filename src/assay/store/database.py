@@ -25,6 +25,14 @@ MORE_CONNECTIONS = 16  # opened beyond them under load
 WAIT_S = 10  # for a connection of the pool, or for SQLite's writer
 RETRY_AFTER_S = 1.0
 
+# What a writer's transaction begins with: one that is durable, and one that need not be. SQLite's takes its lock at the
+# beginning: one taken later, after a read, cannot be waited for.
+_SQLITE_WRITING = (
+    ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
+    ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+)
+_POSTGRESQL_WRITING = ((), ("SET LOCAL synchronous_commit TO off",))
+
 _log = logging.getLogger("assay.store")
 
 
@@ -43,7 +51,9 @@ class Database:
         # A reader sees one moment throughout: SQLite's transactions do so always.
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = self._engine.execution_options(**snapshot)
-        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        durable, hasty = _SQLITE_WRITING if self.is_sqlite else _POSTGRESQL_WRITING
+        self._writer = self._engine.execution_options(first=durable)
+        self._hasty_writer = self._engine.execution_options(first=hasty)
         # SQLite has one writer at a time and lets the others poll. Within a process they queue up instead.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
 
@@ -54,9 +64,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Generator[Connection]:
-        """A transaction: committed at the end, rolled back if anything is raised. Never begin one inside another."""
-        with self._turn, _refusing_when_lost(), self._writer.begin() as connection:
+    def writing(self, is_durable: bool = True) -> Generator[Connection]:
+        """A transaction: committed at the end, rolled back if anything is raised. Never begin one inside another.
+
+        One that need not be durable does not wait for the disk: the end of the machine, not that of the process, may
+        take it back."""
+        writer = self._writer if is_durable else self._hasty_writer
+        with self._turn, _refusing_when_lost(), writer.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -110,7 +124,7 @@ def _sqlite(url: URL) -> Engine:
         connect_args={"timeout": WAIT_S, "check_same_thread": False},
     )
     event.listen(engine, "connect", partial(_prepare_sqlite, folder))
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", partial(_begin, ("BEGIN",)))
     return engine
 
 
@@ -122,10 +136,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _prepare_sqlite(folder: Path, connection: Any, _record: object) -> None:
-    """Durable at commit, as an accepted case has to be; what is deleted is overwritten, as erasure asks for."""
+    """What is deleted is overwritten, as erasure asks for."""
     connection.isolation_level = None  # the driver begins nothing by itself
     with _alone_in(folder):  # SQLite does not wait its turn where the journal's kind changes, which the first one does
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
 
@@ -140,15 +154,15 @@ def _alone_in(folder: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes its lock at the beginning: one taken later, after a read, cannot be waited for."""
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+def _begin(otherwise: tuple[str, ...], connection: Connection) -> None:
+    for statement in connection.get_execution_options().get("first", otherwise):
+        connection.exec_driver_sql(statement)
 
 
 def _postgresql(url: URL) -> Engine:
     # A server that went away without a word is noticed within half a minute.
     patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=CONNECTIONS,
         max_overflow=MORE_CONNECTIONS,
@@ -156,3 +170,5 @@ def _postgresql(url: URL) -> Engine:
         pool_pre_ping=True,
         connect_args=patience | {"tcp_user_timeout": 30_000},
     )
+    event.listen(engine, "begin", partial(_begin, ()))
+    return engine

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from assay.store.blobs import BlobStore
 from assay.store.database import Database
+from assay.store.news import News
 
 SYSTEM = "system"  # the actor of what no key asked for
 
@@ -20,3 +21,4 @@ class Foundation:
     blobs: BlobStore
     clock: Callable[[], datetime]
     most_waiting: int  # cases QUEUED
+    news: News = field(default_factory=News)

@@ -28,8 +28,8 @@ class Outbox:
             return [Job(row.id, row.case_id, row.lane, row.traceparent) for row in rows]
 
     def published(self, job_ids: Sequence[str]) -> None:
-        """The queue has them."""
-        with self._database.writing() as connection:
+        """The queue has them. Forgotten at the end of the machine, they are published again, which is harmless."""
+        with self._database.writing(is_durable=False) as connection:
             these = outbox.c.id.in_(list(job_ids))
             connection.execute(update(outbox).where(these).values(published_at=self._clock()))
 

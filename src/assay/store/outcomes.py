@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, update
@@ -34,20 +35,27 @@ class Outcomes:
         self._database = foundation.database
         self._blobs = foundation.blobs
         self._clock = foundation.clock
+        self._news = foundation.news
 
     def work(self, case_id: str) -> Case:
         """The case to judge, of whichever tenant. Raises Refusal NOT_FOUND."""
         with self._database.reading() as connection:
             return read_case(connection, case_id)
 
-    def note_stage(self, case_id: str, name: str, ms: float) -> None:
-        """A stage of the judging is over. A stage that is done again, by another attempt, counts once: the last time.
+    def note_stages(self, case_id: str, took_ms: Mapping[str, float]) -> None:
+        """Stages of the judging are over, in this order. A stage that is done again, by another attempt, counts once:
+        the last time. A line of progress is not worth a sync: the end of the machine may take it back.
         Raises Refusal NOT_FOUND."""
-        with self._database.writing() as connection:
+        now = self._clock()
+        with self._database.writing(is_durable=False) as connection:
             case_row(connection, case_id, is_locked=True)
-            connection.execute(delete(stages).where(stages.c.case_id == case_id, stages.c.name == name))
-            row = {"case_id": case_id, "name": name, "ms": ms, "at": self._clock()}
-            connection.execute(insert(stages).values(**row))
+            connection.execute(delete(stages).where(stages.c.case_id == case_id, stages.c.name.in_(list(took_ms))))
+            rows = [
+                {"case_id": case_id, "name": name, "ms": ms, "at": now + timedelta(microseconds=place)}
+                for place, (name, ms) in enumerate(took_ms.items())
+            ]
+            connection.execute(insert(stages), rows)
+        self._news.tell(case_id)
 
     def finish(
         self,
@@ -67,7 +75,6 @@ class Outcomes:
         Raises Refusal NOT_FOUND, CONFLICT for a draft, UNAVAILABLE: call again, it is harmless.
         """
         tenant_id = self.work(case_id).tenant_id
-        named = {f"artefact/{sha256}": sha256 for sha256 in artefacts}
         stored = self._blobs.put_all(tenant_id, list(artefacts.values()))
         assert stored == list(artefacts), "artefacts are named by their SHA-256"
         now = self._clock()
@@ -87,7 +94,8 @@ class Outcomes:
             details: dict[str, Any] = {"report_id": report_id, "digest": digest(report), "verdict": verdict.value}
             announce(connection, now, tenant_id, case_id, "case.reported", details)
             append(connection, now, tenant_id, SYSTEM, "case.reported", case_id, details)
-            use(connection, self._blobs, tenant_id, case_id, named)
+            use(connection, self._blobs, tenant_id, case_id, {f"artefact/{sha256}": sha256 for sha256 in artefacts})
+        self._news.tell(case_id)
         return True
 
     def fail(self, case_id: str, why: str) -> bool:
@@ -102,6 +110,7 @@ class Outcomes:
             _end(connection, case_id, CaseState.FAILED, failure=kept)
             announce(connection, now, row.tenant_id, case_id, "case.failed", {})
             append(connection, now, row.tenant_id, SYSTEM, "case.failed", case_id)
+        self._news.tell(case_id)
         return True
 
     def requeue(self, case_id: str, traceparent: str = "", actor: str = SYSTEM) -> Case:

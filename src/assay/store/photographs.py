@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -29,6 +29,14 @@ class Reuse(NamedTuple):
     how: str  # "same file" or "same picture"
 
 
+class Given(NamedTuple):
+    """A photograph to keep."""
+
+    photo: Photo
+    original: bytes  # as it came
+    picture: bytes  # the JPEG that reports show
+
+
 class Photographs:
     """Part of ``Cases``: what concerns photographs."""
 
@@ -44,19 +52,12 @@ class Photographs:
 
         Raises Refusal NOT_FOUND, CONFLICT when the case is no draft any more, UNAVAILABLE.
         """
-        assert digest(original) == photo.sha256, "the photo's SHA-256 is that of the original"
         with self._database.reading() as connection:  # before anything is written
             _check_draft(case_row(connection, case_id, tenant_id))
-        stored, shown = self._blobs.put_all(tenant_id, [original, picture])
+        shown = self._put_blobs(tenant_id, [Given(photo, original, picture)])
         with self._database.writing() as connection:
             _check_draft(case_row(connection, case_id, tenant_id, is_locked=True))
-            replaced = _drop(connection, case_id, photo.view)
-            values = photo_values(photo, shown)
-            connection.execute(insert(photos).values(case_id=case_id, tenant_id=tenant_id, **values))
-            named = dict(zip(_purposes(photo.view), (stored, shown), strict=True))
-            use(connection, self._blobs, tenant_id, case_id, named)
-            details = {"view": photo.view.value, "sha256": photo.sha256}
-            append(connection, self._clock(), tenant_id, actor, "photo.put", case_id, details)
+            replaced = self._keep(connection, tenant_id, case_id, shown, actor)
         self._remove(tenant_id, replaced)
 
     def remove_photo(self, tenant_id: str, case_id: str, view: View, actor: str = SYSTEM) -> None:
@@ -91,6 +92,29 @@ class Photographs:
             found += [r for r in _same_pictures(connection, case, photo, most_distance) if r[:2] not in files]
             order = _by_time(connection, {reuse.case_id for reuse in found})
         return sorted(found, key=lambda reuse: (order[reuse.case_id], reuse.case_id, reuse.view.value))
+
+    def _put_blobs(self, tenant_id: str, given: Sequence[Given]) -> list[tuple[Photo, str]]:
+        """The photographs, durable, each with the SHA-256 of its picture."""
+        for each in given:
+            assert digest(each.original) == each.photo.sha256, "the photo's SHA-256 is that of the original"
+        originals, pictures = [each.original for each in given], [each.picture for each in given]
+        shown = self._blobs.put_all(tenant_id, originals + pictures)[len(given) :]
+        return [(each.photo, sha256) for each, sha256 in zip(given, shown, strict=True)]
+
+    def _keep(
+        self, connection: Connection, tenant_id: str, case_id: str, shown: Sequence[tuple[Photo, str]], actor: str
+    ) -> set[str]:
+        """Photographs in place of their views' earlier ones; the blobs that those had."""
+        replaced: set[str] = set()
+        for photo, picture in shown:
+            replaced |= _drop(connection, case_id, photo.view)
+            values = photo_values(photo, picture)
+            connection.execute(insert(photos).values(case_id=case_id, tenant_id=tenant_id, **values))
+            named = dict(zip(_purposes(photo.view), (photo.sha256, picture), strict=True))
+            use(connection, self._blobs, tenant_id, case_id, named)
+            details = {"view": photo.view.value, "sha256": photo.sha256}
+            append(connection, self._clock(), tenant_id, actor, "photo.put", case_id, details)
+        return replaced
 
     def _remove(self, tenant_id: str, sha256s: set[str]) -> None:
         if sha256s:

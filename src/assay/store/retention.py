@@ -35,6 +35,7 @@ class Retention:
         self._database = foundation.database
         self._blobs = foundation.blobs
         self._clock = foundation.clock
+        self._news = foundation.news
 
     def erase(self, tenant_id: str, case_id: str, actor: str) -> None:
         """Remove the case's photographs, pictures, maps, report, notes and references. What stays: that there was a
@@ -47,6 +48,7 @@ class Retention:
             row = case_row(connection, case_id, tenant_id, is_locked=True)
             if row.state is not CaseState.ERASED:
                 self._erase_rows(connection, row, actor)
+        self._news.tell(case_id)
         self._erase_blobs(tenant_id, case_id)
 
     def _erase_rows(self, connection: Connection, row: Any, actor: str) -> None:

@@ -38,6 +38,7 @@ class Store:
         create_tables(self._database)
         foundation = Foundation(self._database, _blobs(settings, self._database, clock), clock, settings.most_waiting)
         self.blobs = foundation.blobs
+        self.news = foundation.news
         self.audit = Audit(self._database, clock)
         self.tenants = Tenants(foundation)
         self.cases = Cases(foundation)

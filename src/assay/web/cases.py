@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from assay.cases import Case, CaseState, Claim, Lane, Verdict
-from assay.errors import Reason, Refusal, invalid
+from assay.errors import invalid
 from assay.views import VIEWS, View
 from assay.web.call import Call, answer, nothing
 from assay.web.documents import case_document
 from assay.web.fields import Fields
 from assay.web.operations import JSON, MULTIPART
-from assay.web.photos import Given, found_besides, keep_photo, read_photo
+from assay.web.photos import found_besides, read_photo
 
 _FORM_FIELDS = ("brand", "model", "lane", "customer_reference")
 _PAGE_MOST = 100
@@ -59,29 +58,26 @@ def _idempotency_key(call: Call) -> str:
     return key
 
 
+def _traceparent(call: Call) -> str:
+    return call.request.headers.get("traceparent", "")[:64]
+
+
 async def _create_whole(call: Call) -> Response:
     async with call.request.form(max_files=len(VIEWS), max_fields=len(_FORM_FIELDS)) as form:
         texts = {name: value for name, value in form.items() if isinstance(value, str)}
         fields = Fields(texts, "form").only(*_FORM_FIELDS)
         new = _new_case(fields, fields)
         contents = {view: await upload.read() for view, upload in _uploads(form).items()}
-    given = await asyncio.gather(*(read_photo(call, view, content) for view, content in contents.items()))
-    case = await _made(call, new)  # once all of it can be read: what is refused leaves nothing behind
-    if case.state is CaseState.DRAFT:  # otherwise the same request came before
-        case = await _filled(call, case, given)
+    cases, meter = call.services.store.cases, call.services.meter
+    await call.run(cases.check_room)  # before any decoding
+    with meter.timed("receive"):
+        read = await asyncio.gather(*(read_photo(call, view, content) for view, content in contents.items()))
+    claim, lane, reference = new
+    said = (reference, _idempotency_key(call), _traceparent(call), call.caller.key_id)
+    with meter.timed("accept"):
+        case = await call.run(cases.accept, call.tenant_id, claim, lane, [given for given, _ in read], *said)
+    call.door.submitted()
     return answer(case_document(case), 202, {"location": f"/v1/cases/{case.id}"})
-
-
-async def _filled(call: Call, case: Case, given: Sequence[Given]) -> Case:
-    """The draft with its photographs, submitted. A caller that was cut off sends the same request again while the
-    first is still under way: whichever submits first, both are told of one case."""
-    try:
-        for photo in given:
-            await keep_photo(call, case.id, photo)
-    except Refusal as err:
-        if err.reason is not Reason.CONFLICT:
-            raise
-    return await _submitted(call, case.id)
 
 
 def _uploads(form: FormData) -> dict[View, UploadFile]:
@@ -101,9 +97,8 @@ async def submit_case(call: Call) -> Response:
 
 
 async def _submitted(call: Call, case_id: str) -> Case:
-    traceparent = call.request.headers.get("traceparent", "")[:64]
     submit, actor = call.services.store.cases.submit, call.caller.key_id
-    case = await call.run(submit, call.tenant_id, case_id, traceparent, actor)
+    case = await call.run(submit, call.tenant_id, case_id, _traceparent(call), actor)
     call.door.submitted()
     return case
 

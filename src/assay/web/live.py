@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 
 from starlette.responses import Response, StreamingResponse
 
 from assay.cases import Case, CaseState
+from assay.queue.bell import Bell
 from assay.web.call import Call, Json
 
-POLL_S = 0.15  # of the store: the workers may be on other machines
-SILENT_POLLS = 100  # then a comment is sent, so that nothing on the way takes the silence for an end
+POLL_S, LONGEST_POLL_S = 0.1, 1.0  # of the store: workers of other processes do not wake who follows, ours do
+PATIENCE = 1.2  # how much longer than before each time: who waits for long is told a little later
+SILENT_POLLS = 15  # then a comment is sent, so that nothing on the way takes the silence for an end
 ENDS = (CaseState.REPORTED, CaseState.FAILED, CaseState.ERASED)
 
 
 async def case_events(call: Call) -> Response:
     """States and stages, those that are over first; the stream ends with the case."""
     case_id = call.path("case_id")
+    bell = call.services.store.news.bell(case_id)
+    rings = bell.rings
     case = await call.run(call.services.store.cases.get, call.tenant_id, case_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_events(call, case), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_events(call, case, bell, rings), media_type="text/event-stream", headers=headers)
 
 
-async def _events(call: Call, case: Case) -> AsyncGenerator[str]:
+async def _events(call: Call, case: Case, bell: Bell, rings: int) -> AsyncGenerator[str]:
+    """``rings`` of the bell before the case was read."""
     cases = call.services.store.cases
     told_state: CaseState | None = None
+    poll_s = POLL_S
     told_stages = silent = 0
     while True:
         stages = await call.run(cases.progress, call.tenant_id, case.id)
@@ -39,7 +44,8 @@ async def _events(call: Call, case: Case) -> AsyncGenerator[str]:
         told_state, told_stages = case.state, len(stages)
         if case.state in ENDS:
             return
-        await asyncio.sleep(POLL_S)
+        await bell.wait(rings, poll_s)
+        poll_s, rings = min(LONGEST_POLL_S, PATIENCE * poll_s), bell.rings
         case = await call.run(cases.get, call.tenant_id, case.id)
 
 

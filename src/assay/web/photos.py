@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from starlette.responses import Response
 
@@ -13,6 +12,7 @@ from assay.errors import Refusal
 from assay.imaging.intake import receive
 from assay.imaging.uploads import Limits, Upload, read_upload
 from assay.intake import repeated, reused, wrong_view
+from assay.store import Given
 from assay.views import VIEWS, View
 from assay.vision.lens import Floats
 from assay.web.call import Call, answer, nothing
@@ -21,46 +21,33 @@ from assay.web.documents import photo_document
 VIEW_CHECK_S = 1.0  # the answer does not wait longer for the engine: the judging looks again
 
 
-class Given(NamedTuple):
-    """A photograph as it was sent, and as it was read."""
-
-    photo: Photo
-    upload: Upload
-    content: bytes
-
-
 async def put_photo(call: Call) -> Response:
     """The raw body is the photograph. What is wrong with it is said at once."""
     case_id, view = call.path("case_id"), call.view
     await call.run(call.services.store.cases.get, call.tenant_id, case_id)  # before any decoding
-    given = await read_photo(call, view, await call.request.body())
-    await keep_photo(call, case_id, given)
-    besides = await _found_at_once(call, case_id, given)
+    given, upload = await read_photo(call, view, await call.request.body())
+    put, actor = call.services.store.cases.put_photo, call.caller.key_id
+    await call.run(put, call.tenant_id, case_id, *given, actor)
+    besides = await _found_at_once(call, case_id, given.photo, upload)
     for finding in (*given.photo.findings, *besides):
         call.services.meter.count("retake", finding.fault.value)
     return answer(photo_document(given.photo, besides))
 
 
-async def read_photo(call: Call, view: View, content: bytes) -> Given:
+async def read_photo(call: Call, view: View, content: bytes) -> tuple[Given, Upload]:
     """Raises Refusal for what is no photograph."""
     limits, now = Limits.of(call.services.settings), call.services.clock()
     photo, upload = await call.run(receive, view, content, limits, now)
-    return Given(photo, upload, content)
+    call.services.sights.put(upload)
+    return Given(photo, content, upload.picture), upload
 
 
-async def keep_photo(call: Call, case_id: str, given: Given) -> None:
-    """With its case, in place of an earlier one. Raises Refusal for a case that takes none."""
-    put, actor = call.services.store.cases.put_photo, call.caller.key_id
-    await call.run(put, call.tenant_id, case_id, given.photo, given.content, given.upload.picture, actor)
-
-
-async def _found_at_once(call: Call, case_id: str, given: Given) -> list[Finding]:
+async def _found_at_once(call: Call, case_id: str, photo: Photo, upload: Upload) -> list[Finding]:
     """Beside the case's other photographs, beside earlier cases, and by the engine if it answers soon."""
     case = await call.run(call.services.store.cases.get, call.tenant_id, case_id)
-    view = given.photo.view
-    besides = [*repeated(case.photos).get(view, ()), *await _reused(call, case_id, given.photo)]
-    seen = await _view_seen(call, given.upload)
-    return besides if seen is None else [*besides, *wrong_view(view, seen)]
+    besides = [*repeated(case.photos).get(photo.view, ()), *await _reused(call, case_id, photo)]
+    seen = await _view_seen(call, upload)
+    return besides if seen is None else [*besides, *wrong_view(photo.view, seen)]
 
 
 async def _reused(call: Call, case_id: str, photo: Photo) -> tuple[Finding, ...]:

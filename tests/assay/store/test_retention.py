@@ -22,7 +22,7 @@ def personal_case(bench: Bench) -> Case:
     content = PERSONAL.encode()
     store.cases.put_photo(tenant_id, case.id, a_photo(View.LOGO, content), content, content + b" small")
     store.cases.submit(tenant_id, case.id)
-    store.cases.note_stage(case.id, "compare", 3.0)
+    store.cases.note_stages(case.id, {"compare": 3.0})
     heat_map = content + b" map"
     store.cases.finish(case.id, "report_1", Verdict.CONSISTENT, 0.5, content * 5000, {sha256(heat_map): heat_map}, 0.5)
     store.reviews.opine(tenant_id, case.id, "key_1", Verdict.CONSISTENT, PERSONAL)

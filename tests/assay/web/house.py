@@ -138,7 +138,7 @@ class House:
         stages = (Stage("look", 112.4), Stage("judge", 3.5))
         document = issue(named, report_id, self.clock(), stages, self.services.signer)
         for stage in stages:
-            self.store.cases.note_stage(case_id, stage.name, stage.ms)
+            self.store.cases.note_stages(case_id, {stage.name: stage.ms})
         self.store.cases.finish(case_id, report_id, verdict, 1.0, document, blobs, risk)
 
 

@@ -79,7 +79,7 @@ def test_six_photographs_become_a_report(served: tuple[House, str], browser: Bro
     assert {view: photo.size_bytes for view, photo in stored.items()} == {v: len(painted(v)) for v in VIEWS}
     browser.run("document.querySelector('#submit').click()")
     browser.wait("document.querySelector('.working')")
-    house.store.cases.note_stage(case_id, "compare", 96.0)
+    house.store.cases.note_stages(case_id, {"compare": 96.0})
     browser.wait("document.querySelector('.stages').textContent.includes('Compared with genuine examples')")
     house.finish(case_id, Verdict.NOT_CONSISTENT)
     browser.wait("document.querySelector('iframe.report')?.contentDocument?.querySelector('h1')")

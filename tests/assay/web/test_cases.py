@@ -10,7 +10,7 @@ from tests.assay.web.house import CLAIM, JPEG, House, painted
 
 from assay.cases import Verdict
 from assay.views import VIEWS, View
-from assay.web.photos import keep_photo
+from assay.web.photos import read_photo
 
 pytestmark = pytest.mark.anyio
 
@@ -84,12 +84,12 @@ async def test_the_same_form_while_the_first_is_under_way_is_the_same_case(
     files = {"logo": ("a.jpg", painted(View.LOGO), "image/jpeg")}
     overtaking: list[httpx.Response] = []
 
-    async def overtaken(*given: Any) -> None:
+    async def overtaken(*given: Any) -> Any:
         monkeypatch.undo()
         overtaking.append(await client.post("/v1/cases", data=CLAIM, files=files, headers=headers))
-        await keep_photo(*given)
+        return await read_photo(*given)
 
-    monkeypatch.setattr("assay.web.cases.keep_photo", overtaken)
+    monkeypatch.setattr("assay.web.cases.read_photo", overtaken)
     first = await client.post("/v1/cases", data=CLAIM, files=files, headers=headers)
 
     assert [(answer.status_code, answer.json()) for answer in overtaking] == [(202, first.json())]

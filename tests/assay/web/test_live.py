@@ -64,7 +64,7 @@ async def test_a_case_is_followed_to_its_end(
     await next_poll()
     await client.post(f"/v1/cases/{case_id}/submit")
     await next_poll()
-    house.store.cases.note_stage(case_id, "read", 61.0)
+    house.store.cases.note_stages(case_id, {"read": 61.0})
     await next_poll()
     house.finish(case_id)
     told = await following

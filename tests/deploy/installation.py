@@ -10,7 +10,6 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "deploy/assay"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
-SECRETS = "/run/secrets/"
 
 
 def make_secrets(folder: Path, suffix: str = "") -> Path:
@@ -25,7 +24,11 @@ def make_secrets(folder: Path, suffix: str = "") -> Path:
 def environment_of(service: str, secrets: Path) -> dict[str, str]:
     """Of one of compose's services; its secrets lie in the folder."""
     given: dict[str, str] = COMPOSE["services"][service]["environment"]
-    return {
-        name: str(secrets / value.removeprefix(SECRETS)) if value.startswith(SECRETS) else value
-        for name, value in given.items()
-    }
+    places = places_of(secrets)
+    return {name: places.get(value, value) for name, value in given.items()}
+
+
+def places_of(secrets: Path) -> dict[str, str]:
+    """Where containers find the secrets, and where they are here."""
+    named: dict[str, dict[str, str]] = COMPOSE["secrets"]
+    return {f"/run/secrets/{name}": str(secrets / Path(kept["file"]).name) for name, kept in named.items()}

@@ -24,11 +24,17 @@ ALGORITHM = "Ed25519"
 class Signer:
     """The installation's Ed25519 key, made at first use in a file that its owner alone can read.
 
-    Raises Refusal INVALID when the file holds something else.
+    Raises Refusal INVALID when the file holds something else, cannot be read, or cannot be made.
     """
 
     def __init__(self, key_file: Path) -> None:
-        self._key = _read_key(key_file) if key_file.exists() else _make_key(key_file)
+        try:
+            self._key = _read_key(key_file) if key_file.exists() else _make_key(key_file)
+        except OSError as err:
+            raise invalid(
+                f"{key_file}: the signing key can be neither read nor made there: {err.strerror}; put the "
+                "installation's key there, or name its place by the setting signing_key_path"
+            ) from err
 
     @property
     def public_key(self) -> bytes:

@@ -139,6 +139,12 @@ def test_signers_that_begin_together_share_one_key(key_file: Path) -> None:
     assert len({signer.key_id for signer in signers}) == 1
 
 
+def test_a_place_where_no_key_can_be_is_refused(tmp_path: Path) -> None:
+    said = r"gone/signing.key: the signing key can be neither read nor made there: No such file.*signing_key_path"
+    with pytest.raises(Refusal, match=said):
+        Signer(tmp_path / "gone" / "signing.key")
+
+
 def test_a_key_file_with_something_else_is_refused(key_file: Path) -> None:
     key_file.write_text("not a key")
     with pytest.raises(Refusal, match=r"signing.key: not a signing key; expected 32 bytes in hexadecimal"):

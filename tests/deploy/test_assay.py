@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from hashlib import sha256
@@ -76,6 +78,17 @@ def test_the_kustomization_names_every_manifest_but_the_secrets():
     (listed,) = [d for d in MANIFESTS if d["kind"] == "Kustomization"]
     written = {path.name for path in (FOLDER / "kubernetes").iterdir()}
     assert listed["resources"] == sorted(written - {"kustomization.yaml", "secret.template.yaml"})
+
+
+def test_kustomize_puts_all_of_it_together():
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    command = ["kubectl", "kustomize", str(FOLDER / "kubernetes")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = [d for d in yaml.safe_load_all(done.stdout) if d]
+    assert len(built) == len(MANIFESTS) - 2, "all but the kustomization itself and the template of the secrets"
+    assert {d["metadata"].get("namespace") for d in built if d["kind"] != "Namespace"} == {"assay"}
 
 
 def test_pods_have_no_more_rights_than_they_need():

@@ -14,8 +14,9 @@ from assay.judging.judgement import Calibration
 from assay.judging.scoring import WEIGHTS, Weights
 from assay.synthetic import Defect
 from assay.views import VIEWS
+from assay.vision.lens import GRID
 from benchmarks.assay import figures
-from benchmarks.assay.drawn_cases import REFERENCES, SIZES_PX
+from benchmarks.assay.drawn_cases import REFERENCES, SIZES_PX, size_of
 from benchmarks.assay.figures import FALSE_ACCEPT, FALSE_REJECT, Cases, Interval, Method
 from benchmarks.assay.heat_checks import TAKEN_BACK, Repair, taken_away
 from benchmarks.assay.records import CaseRecord
@@ -48,7 +49,7 @@ class Results:
 
 
 def page(results: Results) -> str:
-    sections = (_head, _comparison, _verdicts, _coverage, _defects, _views, _strengths, _heat, _weights)
+    sections = (_head, _comparison, _verdicts, _coverage, _defects, _views, _strengths, _heat, _sizes, _weights)
     return "\n".join(section(results) for section in sections)
 
 
@@ -63,9 +64,9 @@ Every photograph is drawn by `assay.synthetic`; none shows a real object. {_styl
 cases and {_styles(calibration)} calibration styles with {len(calibration)} cases, half of them genuine, half altered in
 one to three of their six views; no network was trained or chosen on either. Each style was enrolled from {REFERENCES}
 genuine items. Photographs are JPEG files of {sizes} pixels and go through the product's own reading, quality gate,
-engines, references and scoring. Thresholds come from the calibration cases alone, as `assay calibrate` sets them, and
-do the weights of the two parts of a score. Intervals are of 95 %; those of AUROC come from drawing the test styles
-again {figures.RESAMPLES} times, those of shares are Wilson's.
+engines, references and scoring. Thresholds come from the calibration cases alone, as `assay calibrate` sets them.
+Intervals are of 95 %; those of AUROC come from drawing the test styles again {figures.RESAMPLES} times, those of shares
+are Wilson's, which take cases as independent.
 
 Photo network `{results.calibration.model_digest[:16]}`, thresholds `{results.calibration.digest[:16]}`.
 """
@@ -85,9 +86,9 @@ def _comparison(results: Results) -> str:
     )  # fmt: skip
     return f"""## Beside two baselines
 
-The same photographs, and thresholds for the same promises from the same calibration cases: at most {FALSE_ACCEPT:.0%}
-of altered cases called CONSISTENT and {FALSE_REJECT:.0%} of genuine ones NOT CONSISTENT. Here every case counts, those
-too that the quality gate would send back. Decided: neither INCONCLUSIVE.
+The same photographs, and thresholds for the same promises from the same calibration cases: of altered cases at most
+{_percent(FALSE_ACCEPT)} called CONSISTENT, of genuine ones at most {_percent(FALSE_REJECT)} NOT CONSISTENT. Here every
+case counts, those too that the quality gate would send back. Decided: all but INCONCLUSIVE.
 
 {table}
 
@@ -136,7 +137,7 @@ NOT SUPPORTED from an unfamiliarity of {results.calibration.unknown_above:.2f} o
 {_table(("cases", "", *(verdict.value for verdict in Verdict)), rows)}
 
 Altered called CONSISTENT: {_share(accepted, len(altered))}; genuine called NOT CONSISTENT:
-{_share(rejected, len(genuine))}; promised at most {FALSE_ACCEPT:.0%} and {FALSE_REJECT:.0%}. All photographs were taken
+{_share(rejected, len(genuine))}; promised at most {_percent(FALSE_ACCEPT)} each. All photographs were taken
 in good conditions; what the quality gate holds against them is a loss: {_counts(faults) or "nothing"}. Another model is
 a genuine item of one test style that was submitted as the next style.
 """
@@ -153,12 +154,12 @@ def _not_enrolled(case: CaseRecord) -> CaseRecord:
 
 def _coverage(results: Results) -> str:
     risks = figures.risk_at(results.test_cases, results.calibration, COVERAGES)
-    rows = [("wrong", *(f"{risk:.1%}" for risk in risks))]
+    rows = [("wrong", *(_percent(risk) for risk in risks))]
     return f"""## Risk and coverage
 
 When the surest part of the test cases is decided, by the likelier of both explanations, and the rest is left to people:
 
-{_table(("decided", *(f"{coverage:.0%}" for coverage in COVERAGES)), rows)}
+{_table(("decided", *(_percent(coverage) for coverage in COVERAGES)), rows)}
 """
 
 
@@ -169,7 +170,7 @@ def _defects(results: Results) -> str:
     return f"""## By defect
 
 AUROC of photographs with the defect against genuine ones of the view. Pointing: the map's peak lies on altered pixels,
-or within one patch ({1 / 40:.1%} of the photograph's side) of them; chance is what a random place would hit.
+or within one patch ({_percent(1 / GRID)} of the photograph's side) of them; chance is what a random place would hit.
 
 {_table(head, rows)}
 """
@@ -250,10 +251,33 @@ def _heat(results: Results) -> str:
 {_table(("weights", "altered photographs", "pointing", "chance", "within a patch", "chance"), rows)}
 
 A map that only followed edges and textures would point as well with random weights. And the map shows what the score
-rests on: where the hottest tenth of an altered photograph ({TAKEN_BACK:.0%} of its pixels) is given the pixels of the
-same item before it was altered, {hottest:.0%} of what altering had added to its score is gone; an area of the same size
-and shape half the photograph away takes {elsewhere:.0%} ({len(results.repairs)} photographs of {len(styles)} styles).
+rests on: where the hottest {_percent(TAKEN_BACK)} of an altered photograph are given the pixels of the same item
+before it was altered, {_percent(hottest)} of what altering had added to its score are gone; an area of the same size
+and shape half the photograph away takes {_percent(elsewhere)} ({len(results.repairs)} photographs, {len(styles)} styles).
 """
+
+
+def _sizes(results: Results) -> str:
+    rows = [_size_row(results, size_px) for size_px in sorted(set(SIZES_PX))]
+    return f"""## By size of the photographs
+
+Of each style's {REFERENCES} references {_with_size(max(SIZES_PX), REFERENCES)} have {max(SIZES_PX)} pixels, the others
+{min(SIZES_PX)}: photographs of the rarer size look a little less like the references.
+
+{_table(("pixels", "cases", "AUROC of cases", "genuine called NOT CONSISTENT"), rows)}
+"""
+
+
+def _size_row(results: Results, size_px: int) -> tuple[str, ...]:
+    cases = [case for case in results.test_cases if size_of(case.number) == size_px]
+    genuine = [case for case in cases if not case.is_altered]
+    rejected = _counted(genuine, results.calibration)[Verdict.NOT_CONSISTENT]
+    auroc = figures.case_auroc(cases, Method.PRODUCT)
+    return str(size_px), str(len(cases)), f"{auroc:.3f}", _share(rejected, len(genuine))
+
+
+def _with_size(size_px: int, items: int) -> int:
+    return sum(size_of(number) == size_px for number in range(items))
 
 
 def _weights(results: Results) -> str:
@@ -261,8 +285,8 @@ def _weights(results: Results) -> str:
     return f"""## How the parts of a score are weighed
 
 A case's score is the soft maximum over its views of the patches' deviations times {WEIGHTS.one_class:g} and the
-embedding's times {WEIGHTS.metric:g}, of sharpness {WEIGHTS.sharpness:g}; chosen from this table, which is of the
-calibration cases and of thresholds set by them: the largest AUROC, then the fewest INCONCLUSIVE.
+embedding's times {WEIGHTS.metric:g}, of sharpness {WEIGHTS.sharpness:g}. Other weights, on the calibration cases alone,
+INCONCLUSIVE by the thresholds that the same cases set:
 
 {_table(("embedding's weight", "sharpness", "AUROC of cases", "INCONCLUSIVE"), [_tried_row(results, w) for w in tried])}
 """
@@ -272,7 +296,7 @@ def _tried_row(results: Results, weights: Weights) -> tuple[str, ...]:
     cases = results.calibration_cases
     auroc = metrics.auroc(*figures.case_scores(cases, Method.PRODUCT, weights))
     inconclusive = figures.undecided(cases, weights)
-    return f"{weights.metric:g}", f"{weights.sharpness:g}", f"{auroc:.4f}", f"{inconclusive:.1%}"
+    return f"{weights.metric:g}", f"{weights.sharpness:g}", f"{auroc:.4f}", _percent(inconclusive)
 
 
 def _figure(interval: Interval, form: Callable[[float], str] = "{:.3f}".format) -> str:
@@ -280,7 +304,11 @@ def _figure(interval: Interval, form: Callable[[float], str] = "{:.3f}".format) 
 
 
 def _share(count: int, total: int) -> str:
-    return f"{count} of {total}, {_figure(figures.share(count, total), '{:.1%}'.format)}"
+    return f"{count} of {total}, {_figure(figures.share(count, total), _percent)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _counts(found: Counter[str]) -> str:

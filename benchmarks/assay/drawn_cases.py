@@ -59,7 +59,7 @@ class DrawnItem:
 
     @property
     def size_px(self) -> int:
-        return SIZES_PX[self.number % len(SIZES_PX)]
+        return size_of(self.number)
 
     @property
     def claim(self) -> Claim:
@@ -70,6 +70,11 @@ class DrawnItem:
     def folder(self) -> str:
         strength = "" if self.strength == 1.0 else f"-{self.strength:g}"
         return f"{self.style_seed}/{self.kind.value}{strength}/{self.number:02}"
+
+
+def size_of(number: int) -> int:
+    """Of an item's photographs, in pixels."""
+    return SIZES_PX[number % len(SIZES_PX)]
 
 
 def items_of(style_seed: int, kind: Kind, count: int, strength: float = 1.0) -> tuple[DrawnItem, ...]:

@@ -17,7 +17,6 @@ from assay.queue.jobs import JobQueue, Lease, LeaseLost
 from assay.store import Store
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
-LONGEST_AWAY_S = 2.0  # between two tries while a service is down: when it is back, nobody waits much longer
 CLAIM_WAIT_S = 1.0
 PASSING = (Reason.UNAVAILABLE, Reason.OVERLOADED)
 log = logging.getLogger(__name__)
@@ -83,12 +82,15 @@ class Worker:
 
     async def _work(self, lease: Lease) -> None:
         """One job to its end: acked, given back for later, or dead."""
+        if lease.attempt > self._limits.most_attempts:  # nobody lived to say why
+            await self._give_up(lease, f"{self._limits.most_attempts} attempts ended with their worker or their lease")
+            return
         renewing = asyncio.create_task(self._renew(lease))
         try:
             await self._finish(lease.job.case_id)
             await self._settle(self._queue.ack(lease))
         except asyncio.CancelledError:
-            await self._settle(self._queue.retry(lease, 0.0))
+            await self._settle(self._queue.retry(lease, 0.0, is_counted=False))
             raise
         except Refusal as err:
             await self._give_back(lease, err.message, is_passing=err.reason in PASSING)
@@ -106,11 +108,13 @@ class Worker:
         await asyncio.to_thread(judged.finish, self._store)
 
     async def _give_back(self, lease: Lease, why: str, is_passing: bool) -> None:
-        """For later; given up after too many attempts, except where a service that was down is to blame."""
+        """For later; given up after too many attempts, of which those do not count that found a service down."""
         if is_passing or lease.attempt < self._limits.most_attempts:
-            longest_s = LONGEST_AWAY_S if is_passing else LONGEST_DELAY_S
-            await self._settle(self._queue.retry(lease, min(longest_s, retry_delay_s(lease.attempt))))
-            return
+            await self._settle(self._queue.retry(lease, retry_delay_s(lease.attempt), is_counted=not is_passing))
+        else:
+            await self._give_up(lease, why)
+
+    async def _give_up(self, lease: Lease, why: str) -> None:
         if await self._settle(self._queue.dead(lease, why)):  # first: no case is FAILED without a dead letter
             with suppress(Refusal):  # the relay will have it done again
                 await asyncio.to_thread(self._store.cases.fail, lease.job.case_id, why)

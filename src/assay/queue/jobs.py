@@ -77,8 +77,9 @@ class JobQueue(Protocol):
         """Done. Raises LeaseLost."""
         ...
 
-    async def retry(self, lease: Lease, delay_s: float) -> None:
-        """Not before ``delay_s`` from now. Raises LeaseLost."""
+    async def retry(self, lease: Lease, delay_s: float, is_counted: bool = True) -> None:
+        """Not before ``delay_s`` from now. An attempt that is not counted was no fault of the job's: the next one has
+        its number. Raises LeaseLost."""
         ...
 
     async def dead(self, lease: Lease, why: str) -> None:

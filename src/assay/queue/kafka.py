@@ -133,8 +133,9 @@ class KafkaQueue(ConsumerRebalanceListener):
             with self._book.settling(lease) as read:
                 await self._settle(read)
 
-    async def retry(self, lease: Lease, delay_s: float) -> None:
-        headers = [("attempts", b"%d" % lease.attempt), ("ready_at_s", repr(self._clock() + delay_s).encode())]
+    async def retry(self, lease: Lease, delay_s: float, is_counted: bool = True) -> None:
+        attempts, ready_at_s = lease.attempt - (not is_counted), self._clock() + delay_s
+        headers = [("attempts", b"%d" % attempts), ("ready_at_s", repr(ready_at_s).encode())]
         async with self._answering() as producer:
             with self._book.settling(lease) as read:
                 await self._send(producer, self._retries(lease.job.lane), lease.job, headers)

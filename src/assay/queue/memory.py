@@ -67,10 +67,11 @@ class MemoryQueue:
         with self._lock:
             del self._entries[self._leased(lease).job.id]
 
-    async def retry(self, lease: Lease, delay_s: float) -> None:
+    async def retry(self, lease: Lease, delay_s: float, is_counted: bool = True) -> None:
         with self._lock:
             entry = self._leased(lease)
             entry.token, entry.ready_at_s = "", self._clock() + delay_s
+            entry.attempts -= not is_counted
         self._bell.ring()
 
     async def dead(self, lease: Lease, why: str) -> None:

@@ -108,11 +108,11 @@ class RabbitQueue:
             with self._book.settling(lease) as message:
                 await message.ack()
 
-    async def retry(self, lease: Lease, delay_s: float) -> None:
+    async def retry(self, lease: Lease, delay_s: float, is_counted: bool = True) -> None:
         place = self._lane(lease.job.lane) if delay_s <= 0 else self._delay(lease.job.lane, _rounded_up(delay_s))
         async with self._answering() as broker:
             with self._book.settling(lease) as message:
-                await self._send(broker, place, lease.job, lease.attempt)
+                await self._send(broker, place, lease.job, lease.attempt - (not is_counted))
                 await message.ack()
             await _ring(broker)
 

@@ -103,8 +103,9 @@ class SqliteQueue:
     async def ack(self, lease: Lease) -> None:
         await self._settle(lease, "DELETE FROM jobs")
 
-    async def retry(self, lease: Lease, delay_s: float) -> None:
-        await self._settle(lease, "UPDATE jobs SET token = '', ready_at_s = :now_s + :delay_s", delay_s=delay_s)
+    async def retry(self, lease: Lease, delay_s: float, is_counted: bool = True) -> None:
+        change = "UPDATE jobs SET token = '', ready_at_s = :now_s + :delay_s, attempts = attempts - :uncounted"
+        await self._settle(lease, change, delay_s=delay_s, uncounted=not is_counted)
         self._bell.ring()
 
     async def dead(self, lease: Lease, why: str) -> None:

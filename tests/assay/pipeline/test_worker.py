@@ -116,6 +116,27 @@ def test_a_case_that_breaks_its_judge_is_tried_again_then_given_up_and_the_other
     assert (letter.job.case_id, letter.attempts) == (poison.id, LIMITS.most_attempts)
 
 
+def test_a_case_that_ends_every_worker_is_given_up(store: Store, queued, run):
+    (case,) = queued(1)
+    judge = ScriptedJudge(nothing)
+
+    async def outlived() -> str:
+        now_s = [0.0]
+        queue = MemoryQueue(lambda: now_s[0])
+        await Relay(store, queue).publish_pending()
+        for _ in range(LIMITS.most_attempts):
+            assert len(await queue.claim(1, 10.0, 0.0)) == 1
+            now_s[0] += 20.0  # and the worker was never heard of again
+        task = asyncio.create_task(Worker(store, queue, judge, LIMITS, Meter()).run())
+        await until(lambda: states(store, [case]) == [CaseState.FAILED])
+        task.cancel()
+        (letter,) = await queue.dead_letters(10)
+        return letter.why
+
+    assert run(outlived()) == "3 attempts ended with their worker or their lease"
+    assert judge.attempts == {}
+
+
 def test_what_passes_by_itself_never_makes_a_dead_letter(store: Store, queued, run):
     (case,) = queued(1)
 

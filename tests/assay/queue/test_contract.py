@@ -147,6 +147,18 @@ async def test_a_settled_lease_is_lost(rig: Rig) -> None:
         await queue.ack(lease)
 
 
+async def test_an_attempt_that_is_not_counted_is_made_again(rig: Rig) -> None:
+    queue = await rig.queue()
+    await queue.publish([a_job("a")])
+    attempts: list[int] = []
+    for is_counted in (False, True, False, True):
+        lease = await claim_one(queue)
+        attempts.append(lease.attempt)
+        await queue.retry(lease, 0.0, is_counted)
+
+    assert attempts == [1, 1, 2, 2]
+
+
 async def test_a_retry_comes_not_before_its_delay_and_counts_its_attempts(rig: Rig) -> None:
     queue = await rig.queue()
     await queue.publish([a_job("a", Lane.EXPRESS)])

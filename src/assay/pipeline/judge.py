@@ -84,7 +84,10 @@ class CaseJudge:
 
     async def judge(self, case_id: str) -> Judged:
         """With the latest references and the present calibration. Raises Refusal."""
-        case = await self._run(self._services.store.cases.work, case_id)
+        services = self._services
+        case = await self._run(services.store.cases.work, case_id)
+        if case.submitted_at is not None:
+            services.meter.stage("wait", (services.clock() - case.submitted_at).total_seconds())
         snapshot = await self._run(self._services.references.latest, case.claim)
         return await self.judge_with(case, snapshot, self._calibration(), self._reuse)
 
@@ -106,7 +109,8 @@ class CaseJudge:
         versions = self._versions(snapshot, calibration)
         shown = {view: hashlib.sha256(sight.picture).hexdigest() for view, sight in sights.items()}
         findings = Findings(case, judgement, distances, views, shown, versions)
-        judged = await self._run(self._signed, findings, clock)
+        with self._services.meter.timed("sign"):
+            judged = await self._run(self._signed, findings, clock)
         await clock.told()
         return judged
 

@@ -105,7 +105,8 @@ class Worker:
         if case.state is not CaseState.QUEUED:
             return
         judged = await self._judge.judge(case_id)
-        await asyncio.to_thread(judged.finish, self._store)
+        with self._meter.timed("finish"):
+            await asyncio.to_thread(judged.finish, self._store)
 
     async def _give_back(self, lease: Lease, why: str, is_passing: bool) -> None:
         """For later; given up after too many attempts, of which those do not count that found a service down."""

@@ -253,7 +253,7 @@ def _heat(results: Results) -> str:
 A map that only followed edges and textures would point as well with random weights. And the map shows what the score
 rests on: where the hottest {_percent(TAKEN_BACK)} of an altered photograph are given the pixels of the same item
 before it was altered, {_percent(hottest)} of what altering had added to its score are gone; an area of the same size
-and shape half the photograph away takes {_percent(elsewhere)} ({len(results.repairs)} photographs, {len(styles)} styles).
+and shape half the photograph away takes {_percent(elsewhere)} ({len(results.repairs)} photographs).
 """
 
 

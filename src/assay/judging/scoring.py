@@ -17,11 +17,11 @@ from assay.vision.lens import Comparison, Features
 
 @dataclass(frozen=True)
 class Weights:
-    """How the parts of a score are put together. Chosen on calibration cases alone."""
+    """How the parts of a score are put together. Chosen on calibration cases alone (docs/assay-accuracy.md)."""
 
     one_class: float = 1.0  # of a view's deviations in patches, which show local changes
-    metric: float = 0.75  # of its deviations in the embedding, which tell genuine and altered items apart less well
-    sharpness: float = 1.0  # of the soft maxima: weight grows by e for each deviation over this
+    metric: float = 0.25  # of its deviations in the embedding, which tell genuine and altered items apart less well
+    sharpness: float = 2.0  # of the soft maxima: weight grows by e for each deviation over this
 
 
 WEIGHTS = Weights()

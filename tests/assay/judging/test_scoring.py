@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.judging.scoring import deviations, soft_maximum
+from assay.judging.scoring import WEIGHTS, deviations, soft_maximum
 from assay.references.snapshot import Spread
 
 SCORES = st.lists(st.floats(-8, 8), min_size=6, max_size=6)
@@ -71,4 +71,4 @@ def test_one_view_stands_out_and_two_stand_out_more() -> None:
     genuine = [0.0] * 6
     one, two = [6.0, *genuine[1:]], [6.0, 6.0, *genuine[2:]]
     assert soft_maximum(one) > 4
-    assert soft_maximum(two) > soft_maximum(one) + 0.5
+    assert soft_maximum(two) == pytest.approx(soft_maximum(one) + math.log(2) / WEIGHTS.sharpness, abs=0.01)

@@ -73,7 +73,7 @@ def commands_page() -> str:
     """Every command with its options, as `--help` tells them."""
     sections = [
         _command_section(f"{program} {name}", command)
-        for program, commands in (("fusee", app), ("assay", assay_cli.app))
+        for program, commands in (("fusee", app), ("assay", assay_cli.application()))
         for name, command in _commands(commands).items()
     ]
     ends = (

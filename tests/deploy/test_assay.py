@@ -20,7 +20,7 @@ import typer.main
 import yaml
 from tests.deploy.installation import COMPOSE, FOLDER, environment_of, make_secrets
 
-from assay.cli import app
+from assay.cli import application
 from assay.queue import open_queue
 from assay.queue.jobs import LANES
 from assay.queue.rabbitmq import RabbitQueue
@@ -36,7 +36,7 @@ KUBERNETES_VERSION = "1.31"
 OWN_SCHEMAS = ("keda.sh/", "kustomize.config.k8s.io/")
 IMAGE = "assay:0.1.0"
 OF_COMMANDS = {"ASSAY_HOME", "ASSAY_MODELS"}
-COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+COMMANDS: dict[str, Any] = vars(typer.main.get_command(application()))["commands"]
 Document = dict[str, Any]
 
 

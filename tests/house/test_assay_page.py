@@ -18,7 +18,7 @@ import typer.main
 from benchmarks.assay.ports import free_port
 
 from assay.cases import Scope, Verdict
-from assay.cli import app
+from assay.cli import application
 from assay.judging import calibrate, write_calibration
 from assay.judging.calibration import most_errors
 from assay.references.enrolment import FEWEST_ITEMS
@@ -115,7 +115,7 @@ def test_what_curl_asks_for_is_there() -> None:
 
 
 def test_commands_that_are_run_have_these_options() -> None:
-    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+    commands: dict[str, Any] = vars(typer.main.get_command(application()))["commands"]
     run = re.findall(r"^(?:KEY=\$\()?assay (\w+)(.*)$", COMMANDS, re.MULTILINE)
     assert {"init", "draw", "enroll", "serve", "calibrate", "verify", "rerun"} == {name for name, _ in run}
     for name, rest in run:

@@ -198,10 +198,10 @@ def test_a_worker_that_is_stopped_gives_its_jobs_back_at_once(store: Store, queu
 
 def test_the_lease_of_a_long_case_is_renewed(store: Store, queued, run):
     (case,) = queued(1)
-    limits = WorkerLimits(cases=1, lease_s=0.15, most_attempts=3)
+    limits = WorkerLimits(cases=1, lease_s=1.0, most_attempts=3)
 
     async def take_several_leases(case_id: str, attempt: int) -> None:
-        await asyncio.sleep(4 * limits.lease_s)
+        await asyncio.sleep(2.5 * limits.lease_s)
 
     async def long_case() -> ScriptedJudge:
         queue, judge = MemoryQueue(), ScriptedJudge(take_several_leases)

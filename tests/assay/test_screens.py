@@ -17,6 +17,7 @@ def test_six_photographs_of_a_counterfeit_become_a_report(tmp_path: Path) -> Non
     for file in take(tmp_path):
         with Image.open(file) as image:
             sizes[file.stem] = image.size
-    assert set(sizes) == {f"assay-{name}" for name in ("new-case", "phone", "report", "report-whole", "cases", "review")}
+    names = ("new-case", "phone", "report", "report-whole", "cases", "review")
+    assert set(sizes) == {f"assay-{name}" for name in names}
     assert sizes["assay-report-whole"][1] > 3000, "the whole report, of six views"
     assert sizes["assay-phone"] == (390, 844)

@@ -173,10 +173,13 @@ def use(connection: Connection, store: BlobStore, tenant_id: str, case_id: str, 
     """Write down that the case uses these blobs: what for -> SHA-256. Raises Refusal UNAVAILABLE when one of them was
     removed since it was put: another case let go of the same content in this moment."""
     lock_chain(connection, tenant_id)
-    for purpose, sha256 in named.items():
+    for sha256 in named.values():
         if not store.has(tenant_id, sha256, connection):
             raise unavailable(f"content {sha256} was erased while it was being stored; send it again", 0.0)
-        connection.execute(insert(blob_uses).values(case_id=case_id, use=purpose, tenant_id=tenant_id, sha256=sha256))
+    if named:
+        row = {"case_id": case_id, "tenant_id": tenant_id}
+        rows = [{**row, "use": purpose, "sha256": sha256} for purpose, sha256 in named.items()]
+        connection.execute(insert(blob_uses), rows)
 
 
 def forget(connection: Connection, case_id: str, purposes: Iterable[str] | None = None) -> set[str]:

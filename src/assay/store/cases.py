@@ -90,7 +90,8 @@ class Cases(Photographs, Search, Outcomes):
                 draft = _locked_draft(connection, tenant_id, made.id)
                 if draft is None:
                     return read_case(connection, made.id, tenant_id)
-                replaced = self._keep(connection, tenant_id, made.id, shown, actor)
+                replaced = self._drop(connection, made.id, [photo.view for photo, _ in shown])
+                self._keep(connection, tenant_id, made.id, shown, actor)
                 made = self._queued(connection, draft, traceparent, actor)
             self._remove(tenant_id, replaced)
         return made

@@ -57,14 +57,15 @@ class Photographs:
         shown = self._put_blobs(tenant_id, [Given(photo, original, picture)])
         with self._database.writing() as connection:
             _check_draft(case_row(connection, case_id, tenant_id, is_locked=True))
-            replaced = self._keep(connection, tenant_id, case_id, shown, actor)
+            replaced = self._drop(connection, case_id, [photo.view])
+            self._keep(connection, tenant_id, case_id, shown, actor)
         self._remove(tenant_id, replaced)
 
     def remove_photo(self, tenant_id: str, case_id: str, view: View, actor: str = SYSTEM) -> None:
         """Raises Refusal NOT_FOUND when there is no such case or photograph, CONFLICT when the case is no draft."""
         with self._database.writing() as connection:
             _check_draft(case_row(connection, case_id, tenant_id, is_locked=True))
-            removed = _drop(connection, case_id, view)
+            removed = self._drop(connection, case_id, [view])
             if not removed:
                 raise not_found(f"case {case_id} has no photograph of the {view.title}")
             append(connection, self._clock(), tenant_id, actor, "photo.removed", case_id, {"view": view.value})
@@ -90,7 +91,7 @@ class Photographs:
             found = _same_files(connection, case, photo)
             files = {(reuse.case_id, reuse.view) for reuse in found}
             found += [r for r in _same_pictures(connection, case, photo, most_distance) if r[:2] not in files]
-            order = _by_time(connection, {reuse.case_id for reuse in found})
+            order = _by_time(connection, {reuse.case_id for reuse in found}) if found else {}
         return sorted(found, key=lambda reuse: (order[reuse.case_id], reuse.case_id, reuse.view.value))
 
     def _put_blobs(self, tenant_id: str, given: Sequence[Given]) -> list[tuple[Photo, str]]:
@@ -103,29 +104,26 @@ class Photographs:
 
     def _keep(
         self, connection: Connection, tenant_id: str, case_id: str, shown: Sequence[tuple[Photo, str]], actor: str
-    ) -> set[str]:
-        """Photographs in place of their views' earlier ones; the blobs that those had."""
-        replaced: set[str] = set()
+    ) -> None:
+        """Photographs, each with the SHA-256 of its picture, of views that have none."""
+        named: dict[str, str] = {}
         for photo, picture in shown:
-            replaced |= _drop(connection, case_id, photo.view)
             values = photo_values(photo, picture)
             connection.execute(insert(photos).values(case_id=case_id, tenant_id=tenant_id, **values))
-            named = dict(zip(_purposes(photo.view), (photo.sha256, picture), strict=True))
-            use(connection, self._blobs, tenant_id, case_id, named)
+            named |= zip(_purposes(photo.view), (photo.sha256, picture), strict=True)
             details = {"view": photo.view.value, "sha256": photo.sha256}
             append(connection, self._clock(), tenant_id, actor, "photo.put", case_id, details)
-        return replaced
+        use(connection, self._blobs, tenant_id, case_id, named)
+
+    def _drop(self, connection: Connection, case_id: str, views: Sequence[View]) -> set[str]:
+        """The blobs that the views' photographs had; none: there were no photographs."""
+        connection.execute(delete(photos).where(photos.c.case_id == case_id, photos.c.view.in_(views)))
+        return forget(connection, case_id, [purpose for view in views for purpose in _purposes(view)])
 
     def _remove(self, tenant_id: str, sha256s: set[str]) -> None:
         if sha256s:
             with self._database.writing() as connection:
                 remove_unused(connection, self._blobs, tenant_id, sha256s)
-
-
-def _drop(connection: Connection, case_id: str, view: View) -> set[str]:
-    """The blobs that the view's photograph had; none: there was no photograph."""
-    connection.execute(delete(photos).where(photos.c.case_id == case_id, photos.c.view == view))
-    return forget(connection, case_id, _purposes(view))
 
 
 def _purposes(view: View) -> tuple[str, str]:

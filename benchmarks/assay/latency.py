@@ -246,10 +246,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), drawn, asked)
     today = date.today().isoformat()
-    options = f"--cases {asked.cases} --concurrency '{asked.concurrency}' --rounds {asked.rounds}"
+    options = (
+        f"--cases {asked.cases} --concurrency '{asked.concurrency}' --rounds {asked.rounds} "
+        f"--seconds {asked.seconds:g} --sets {asked.sets} --references {asked.references}"
+    )
     document = {
         "date": today,
-        "command": f"python -m benchmarks.assay.latency {options} --seconds {asked.seconds:g}",
+        "command": f"python -m benchmarks.assay.latency {options}",
         "machine": machine_facts(),
         "references": asked.references,
         "photo_set_mib": float(np.mean([sum(map(len, case.values())) for case in drawn.cases])) / 2**20,

@@ -10,7 +10,6 @@ in the folder --work, and is not done again. About 25 minutes on 2 idle cores, m
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -49,6 +48,11 @@ class Plan:
         return self.work / "drawn"
 
     @property
+    def command(self) -> str:
+        styles = f"--calibration-styles {len(self.calibration_styles)} --test-styles {len(self.test_styles)}"
+        return f"python -m benchmarks.assay.accuracy --work build/accuracy {styles}"
+
+    @property
     def styles(self) -> tuple[int, ...]:
         return (*self.calibration_styles, *self.test_styles)
 
@@ -73,7 +77,7 @@ def main() -> None:
     calibration = figures.thresholds(calibration_cases, Method.PRODUCT, networks.digest(networks.MODELS / "photo.onnx"))
     write_calibration(networks.MODELS / "calibration.json", calibration)
     results = Results(
-        command=f"python -m benchmarks.assay.accuracy {' '.join(sys.argv[1:])}",
+        command=plan.command,
         calibration=calibration,
         calibration_cases=calibration_cases,
         test_cases=_scored(plan, home, processes.score, plan.test_styles),

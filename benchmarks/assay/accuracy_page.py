@@ -259,25 +259,28 @@ and shape half the photograph away takes {_percent(elsewhere)} ({len(results.rep
 
 def _sizes(results: Results) -> str:
     rows = [_size_row(results, size_px) for size_px in sorted(set(SIZES_PX))]
+    head = ("pixels", "test cases", "AUROC", "genuine called NOT CONSISTENT", "the same of calibration cases")
     return f"""## By size of the photographs
 
-Of each style's {REFERENCES} references {_with_size(max(SIZES_PX), REFERENCES)} have {max(SIZES_PX)} pixels, the others
-{min(SIZES_PX)}: photographs of the rarer size look a little less like the references.
+References and cases have both sizes, one item in four the larger one.
 
-{_table(("pixels", "cases", "AUROC of cases", "genuine called NOT CONSISTENT"), rows)}
+{_table(head, rows)}
 """
 
 
 def _size_row(results: Results, size_px: int) -> tuple[str, ...]:
-    cases = [case for case in results.test_cases if size_of(case.number) == size_px]
+    test, calibration = (
+        [case for case in cases if size_of(case.number) == size_px]
+        for cases in (results.test_cases, results.calibration_cases)
+    )
+    auroc = figures.case_auroc(test, Method.PRODUCT)
+    rejected = (_rejected(test, results.calibration), _rejected(calibration, results.calibration))
+    return str(size_px), str(len(test)), f"{auroc:.3f}", *rejected
+
+
+def _rejected(cases: Cases, calibration: Calibration) -> str:
     genuine = [case for case in cases if not case.is_altered]
-    rejected = _counted(genuine, results.calibration)[Verdict.NOT_CONSISTENT]
-    auroc = figures.case_auroc(cases, Method.PRODUCT)
-    return str(size_px), str(len(cases)), f"{auroc:.3f}", _share(rejected, len(genuine))
-
-
-def _with_size(size_px: int, items: int) -> int:
-    return sum(size_of(number) == size_px for number in range(items))
+    return _share(_counted(genuine, calibration)[Verdict.NOT_CONSISTENT], len(genuine))
 
 
 def _weights(results: Results) -> str:

@@ -12,6 +12,8 @@ from benchmarks.assay.figures import Method
 from benchmarks.assay.product_scores import Batch, Instruments, enrol_style, instruments, score_batch
 from benchmarks.assay.records import CaseRecord, read, write
 
+from assay.judging import calibrate, read_calibration
+from assay.judging.calibration import FAMILIAR
 from assay.judging.metrics import auroc
 
 STYLE = 13_000  # no training, calibration or test of accuracy has it
@@ -65,3 +67,13 @@ def test_records_say_which_defects_were_drawn(
 def test_records_are_read_as_they_were_written(tmp_path: Path, judged_cases: list[CaseRecord]) -> None:
     write(tmp_path / "cases.json", judged_cases)
     assert read(tmp_path / "cases.json") == judged_cases
+
+
+def test_the_shipped_thresholds_are_of_the_shipped_network_and_promise_what_its_documentation_says() -> None:
+    shipped = read_calibration(networks.MODELS / "calibration.json")
+    assert shipped.model_digest == networks.digest(networks.MODELS / "photo.onnx")
+    assert (shipped.false_accept_rate, shipped.false_reject_rate, shipped.assurance) == (0.02, 0.02, 0.95)
+    assert (len(shipped.genuine_scores), len(shipped.altered_scores)) == (400, 400)
+    assert shipped == calibrate(
+        shipped.genuine_scores, shipped.altered_scores, [FAMILIAR], shipped.model_digest, 0.02, 0.02, 0.95
+    )

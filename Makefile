@@ -10,10 +10,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 
 .PHONY: demo demo-stop demo-compiler test check docs triton conformance bench clean
 
-demo: $(STAMP)
+demo: $(DEMO_STAMP)
 	@echo "== demo: Assay, from photographs to four reports"
 	@$(BIN)/python -m demo
 
@@ -53,10 +54,15 @@ bench: $(STAMP)
 	@echo "== benchmarks: ten models, one and two threads, in turns with the peers"
 	@$(BIN)/python -m benchmarks.compare --models all --threads 1,2 --rounds 5
 
-$(STAMP): pyproject.toml
+$(DEMO_STAMP): pyproject.toml
 	@echo "== setting up $(VENV) (needs Python 3.11 or newer and PyPI; takes a minute or two)"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,assay]'
+	@touch $@
+
+$(STAMP): $(DEMO_STAMP)
+	@echo "== setting up what tests and benchmarks need in $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cpu,cli,serve,assay,assay-scale,bench,dev]'
 	@touch $@
 	@echo "== $(VENV) is ready"

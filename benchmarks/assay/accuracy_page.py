@@ -137,7 +137,8 @@ NOT SUPPORTED from an unfamiliarity of {results.calibration.unknown_above:.2f} o
 {_table(("cases", "", *(verdict.value for verdict in Verdict)), rows)}
 
 Altered called CONSISTENT: {_share(accepted, len(altered))}; genuine called NOT CONSISTENT:
-{_share(rejected, len(genuine))}; promised at most {_percent(FALSE_ACCEPT)} each. All photographs were taken
+{_share(rejected, len(genuine))}; promised at most {_percent(FALSE_ACCEPT)} and
+{_percent(FALSE_REJECT)}. All photographs were taken
 in good conditions; what the quality gate holds against them is a loss: {_counts(faults) or "nothing"}. Another model is
 a genuine item of one test style that was submitted as the next style.
 """

@@ -28,6 +28,7 @@ from assay.web.webhooks import deliver_webhooks
 RETENTION_S = 3600.0  # between looks at what has to be erased
 ORPHANED_AFTER = timedelta(hours=1)  # files that no case names: what was being written when a process ended
 GRACE_S = 10  # for requests under way when the web stops
+KEEP_ALIVE_S = 30  # of a connection without requests: longer than any Retry-After, so that one who waits can go on
 log = logging.getLogger(__name__)
 
 
@@ -91,7 +92,9 @@ class _Web(uvicorn.Server):
     """Signals are the application's: there is more than the web to stop."""
 
     def __init__(self, app: Starlette) -> None:
-        super().__init__(uvicorn.Config(app, http=LimitedHeads, log_config=None, timeout_graceful_shutdown=GRACE_S))
+        configuration = uvicorn.Config(app, http=LimitedHeads, log_config=None, timeout_keep_alive=KEEP_ALIVE_S)
+        configuration.timeout_graceful_shutdown = GRACE_S
+        super().__init__(configuration)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

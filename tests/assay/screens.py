@@ -37,6 +37,8 @@ def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path
     files: list[Path] = []
 
     def picture(name: str, is_whole_page: bool = True) -> None:
+        browser.run("document.querySelectorAll('img').forEach(image => { image.loading = 'eager' })")
+        browser.wait("[...document.images].every(image => image.complete)")
         file = folder / f"assay-{name}.jpg"
         with Image.open(BytesIO(browser.screenshot(is_whole_page))) as shot:
             shot.convert("RGB").save(file, quality=85)

@@ -29,7 +29,7 @@ def command(
         Path, typer.Argument(help="<brand>/<model>/genuine|altered/<case>/<view>.jpg, of enrolled models.")
     ],
     home: Home = DEFAULT_HOME,
-    false_accept: Annotated[float, typer.Option(help="Altered items called CONSISTENT, at most.")] = 0.02,
+    false_accept: Annotated[float, typer.Option(help="Altered items called CONSISTENT, at most.")] = 0.05,
     false_reject: Annotated[float, typer.Option(help="Genuine items called NOT CONSISTENT, at most.")] = 0.02,
     assurance: Annotated[float, typer.Option(help="Probability that both promises hold.")] = 0.95,
 ) -> None:

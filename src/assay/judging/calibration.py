@@ -25,7 +25,7 @@ def calibrate(
     altered: Sequence[float],
     unfamiliarity: Sequence[float],
     model_digest: str,
-    false_accept_rate: float = 0.02,
+    false_accept_rate: float = 0.05,
     false_reject_rate: float = 0.02,
     assurance: float = 0.95,
 ) -> Calibration:

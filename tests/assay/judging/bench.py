@@ -46,6 +46,7 @@ CALIBRATION: Calibration = calibrate(
     [3 + i / 20 for i in range(200)],  # altered: 3 to 13
     [-1.0, 4.0],
     "network",
+    false_accept_rate=0.02,
 )
 
 

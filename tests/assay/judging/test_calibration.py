@@ -84,10 +84,12 @@ def test_most_errors_is_the_last_count_whose_tail_is_small_enough(cases: int, ra
 def test_too_few_cases_are_refused_with_how_many_it_takes() -> None:
     scores = [0.1 * i for i in range(148)]
     with pytest.raises(
-        Refusal, match=r"148 altered cases cannot show .* 0\.02 .* 0\.95; expected at least 149"
+        Refusal, match=r"58 altered cases cannot show .* 0\.05 .* 0\.95; expected at least 59"
     ) as refused:
-        calibrate([*scores, 1.0], scores, [1.0], "m")
+        calibrate([*scores, 1.0], scores[:58], [1.0], "m")
     assert refused.value.reason is Reason.INVALID
+    with pytest.raises(Refusal, match=r"148 genuine cases .* 0\.02 .* expected at least 149"):
+        calibrate(scores, scores, [1.0], "m")
     with pytest.raises(Refusal, match=r"0 genuine cases .* expected at least 149"):
         calibrate([], scores, [1.0], "m")
     assert calibrate([*scores, 1.0], [*scores, 1.0], [1.0], "m").assurance == 0.95

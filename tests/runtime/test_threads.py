@@ -30,8 +30,10 @@ def fusee_threads() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Every test ends with as many threads as it began with."""
+    """Every test begins with none, whatever ran before, and ends with as many."""
+    gc.collect()
     before = fusee_threads()
+    assert before == [], "an earlier test keeps a session open"
     yield
     gc.collect()
     assert fusee_threads() == before

@@ -1,6 +1,8 @@
-"""Engines of untrained networks, built once."""
+"""Engines of untrained networks, built once a file."""
 
 from __future__ import annotations
+
+from collections.abc import Generator
 
 import pytest
 
@@ -11,11 +13,13 @@ from assay.networks.untrained import narrowed
 from fusee import Engine
 
 
-@pytest.fixture(scope="session")
-def photo_engine() -> Engine:
-    return fusee.build(photo_network(narrowed(random_weights(3))))
+@pytest.fixture(scope="module")
+def photo_engine() -> Generator[Engine]:
+    with fusee.build(photo_network(narrowed(random_weights(3)))) as engine:
+        yield engine
 
 
-@pytest.fixture(scope="session")
-def compare_engine() -> Engine:
-    return fusee.build(compare_network())
+@pytest.fixture(scope="module")
+def compare_engine() -> Generator[Engine]:
+    with fusee.build(compare_network()) as engine:
+        yield engine

@@ -33,7 +33,8 @@ class Bench:
 
     def __init__(self, engines: Path, folder: Path) -> None:
         self.comparer = Comparer(engines)
-        self.lens = EngineLens(load(engines / "photo.fusee"))
+        self.engine = load(engines / "photo.fusee")
+        self.lens = EngineLens(self.engine)
         self.store = FileReferences(folder)
 
     def enrol(self, photos: Sequence[EnrolmentPhoto], claim: Claim = AURELLE) -> Snapshot:
@@ -48,6 +49,7 @@ def bench(packed_engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = Bench(packed_engines, tmp_path_factory.mktemp("references"))
     yield made
     made.comparer.close()
+    made.engine.close()
 
 
 @pytest.fixture(scope="module")

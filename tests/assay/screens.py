@@ -27,7 +27,7 @@ def take(folder: Path) -> list[Path]:
     """The new case as a phone and a desk show it, the report, the list and the review, as JPEG files."""
     address, key = assay.start()
     try:
-        with TemporaryDirectory() as name, Browser(Path(name) / "profile") as browser:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as name, Browser(Path(name) / "profile") as browser:
             return _taken(browser, address, key, Path(name), folder)
     finally:
         assay.stop()

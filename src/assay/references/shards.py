@@ -13,6 +13,7 @@ import numpy as np
 from assay.errors import Refusal, unavailable
 from assay.references.content import sha256
 from assay.vision.lens import Floats
+from fusee.base.files import sync_folder
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -43,7 +44,7 @@ class Shards:
             file.flush()
             os.fsync(file.fileno())
         Path(file.name).replace(path)
-        _sync(self._folder)
+        sync_folder(self._folder)
         return digest
 
     def read(self, digest: str) -> bytes:
@@ -70,12 +71,3 @@ class Shards:
 
     def _damaged(self, digest: str, what: str) -> Refusal:
         return unavailable(f"{self.path(digest)} {what}; restore it from a backup, or enrol the references again")
-
-
-def _sync(folder: Path) -> None:
-    """Let the folder's new entry survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,6 +26,7 @@ from assay.store.audit import lock_chain
 from assay.store.database import Database, insert_new
 from assay.store.tables import blob_uses, blobs
 from fusee.base.errors import FuseeError
+from fusee.base.files import sync_folder
 
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -112,7 +113,7 @@ class FolderBlobs(BlobStore):
         file = self._file(tenant_id, sha256)
         with suppress(FileNotFoundError):
             file.unlink()
-            _sync_folder(file.parent)
+            sync_folder(file.parent)
 
     def written_before(self, moment: datetime) -> Iterator[Blob]:
         for file in self._folder.glob("*/*/*"):
@@ -247,7 +248,7 @@ def _write_atomically(file: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(partial)
         raise
-    _sync_folder(file.parent)
+    sync_folder(file.parent)
 
 
 def _make_folder(folder: Path) -> None:
@@ -256,12 +257,4 @@ def _make_folder(folder: Path) -> None:
     _make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)

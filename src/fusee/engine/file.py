@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fusee.base.files import sync_folder
 from fusee.engine.abi import ABI_VERSION, align
 from fusee.engine.artifact import Artifact, check_symbols
 from fusee.engine.digest import section_digest
@@ -58,21 +59,13 @@ def save(artifact: Artifact, path: str | os.PathLike[str]) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    _flush_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -57,7 +57,7 @@ def pack(
 
 
 def _pack_one(source: Path, engine: Path, target: CpuTarget, progress: Callable[[str], None]) -> Packed:
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = _sha256(source)
     origin, record = _origin(digest, target), engine.with_suffix(".json")
     if engine.is_file() and _read_record(record) == origin | {"engine_sha256": _sha256(engine)}:
         return Packed(engine, digest, None)

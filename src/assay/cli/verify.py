@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from assay.cli.options import DEFAULT_HOME, Home
-from assay.errors import invalid
+from assay.errors import Refusal, invalid
 from assay.report.signing import Signer
-from assay.report.verification import verify
+from assay.report.verification import read_public_keys, verify
 from assay.settings import read_settings
 
 
@@ -34,6 +33,6 @@ def command(
 
 def _keys(file: Path) -> dict[str, bytes]:
     try:
-        return {key["id"]: bytes.fromhex(key["public_key"]) for key in json.loads(file.read_text())["keys"]}
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise invalid(f"{file}: {err}; expected a file as /.well-known/assay-keys.json has it") from err
+        return read_public_keys(file.read_bytes())
+    except (OSError, Refusal) as err:
+        raise invalid(f"{file}: {err}") from err

@@ -7,7 +7,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, Template
 
 from assay.imaging.heat import colours, overlay
 from assay.report import qr
@@ -15,6 +15,7 @@ from assay.report.document import Decision
 from assay.report.sheet import Picture, read_sheet
 from assay.report.verification import Verified
 from assay.report.wording import PHRASES
+from assay.templates import environment_of
 
 RAMP_STEPS = 24  # of a heat map's legend
 
@@ -63,13 +64,7 @@ def _style() -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("assay.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("assay.report")
     environment.filters["picture_uri"] = _picture_uri
     return environment
 

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from assay.cases import CaseState, Scope
+from assay.templates import environment_of
 from assay.web.assets import asset
 from assay.web.call import Call
 from assay.web.problems import Problem
@@ -32,13 +33,7 @@ _NOT_PAGES = ("/v1/", "/.well-known/", "/static/", "/openapi.json", "/metrics", 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("assay.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("assay.web")
     environment.filters["moment"] = _moment
     shared: dict[str, Any] = {"asset": asset, "navigation": NAVIGATION, "states": STATES}
     environment.globals |= shared

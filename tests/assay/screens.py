@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,7 @@ from tempfile import TemporaryDirectory
 from demo import assay
 from demo.client import Client
 from PIL import Image
-from tests.assay.web.browser import Browser
+from tests.assay.web.browser import Browser, claim, sign_in
 
 from assay.synthetic import draw_style
 
@@ -44,12 +43,12 @@ def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path
             shot.convert("RGB").save(file, quality=85)
         files.append(file)
 
-    client, claim = Client(address, key), draw_style(assay.CLAIMED)
+    client, claimed = Client(address, key), draw_style(assay.CLAIMED)
     for example in assay.EXAMPLES:
         if example is not COUNTERFEIT:
-            client.report_on(claim.brand, claim.model, assay.photographs(example), example.name)
+            client.report_on(claimed.brand, claimed.model, assay.photographs(example), example.name)
     browser.size(*DESK)
-    _sign_in(browser, address, key)
+    sign_in(browser, address, key)
     case_id = _six_photographs(browser, address, scratch)
     picture("new-case")
     browser.size(*PHONE)
@@ -69,21 +68,11 @@ def _taken(browser: Browser, address: str, key: str, scratch: Path, folder: Path
     return files
 
 
-def _sign_in(browser: Browser, address: str, key: str) -> None:
-    browser.go(f"{address}/")
-    browser.run(f"document.querySelector('#key').value = {json.dumps(key)}")
-    browser.run("document.querySelector('form').requestSubmit()")
-    browser.wait("location.pathname === '/cases'")
-
-
 def _six_photographs(browser: Browser, address: str, scratch: Path) -> str:
     """A counterfeit's, dropped all at once under names that say nothing; the views are recognised."""
-    claim = draw_style(assay.CLAIMED)
+    claimed = draw_style(assay.CLAIMED)
     browser.go(f"{address}/cases/new")
-    browser.run("document.querySelector('#known').value = 'other'")
-    browser.run("document.querySelector('#known').dispatchEvent(new Event('change'))")
-    browser.run(f"document.querySelector('#brand').value = {json.dumps(claim.brand)}")
-    browser.run(f"document.querySelector('#model').value = {json.dumps(claim.model)}")
+    claim(browser, claimed.brand, claimed.model)
     files: list[Path] = []
     for number, content in enumerate(reversed(assay.photographs(COUNTERFEIT).values())):
         files.append(scratch / f"IMG_{number}.jpg")

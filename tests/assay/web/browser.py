@@ -131,3 +131,19 @@ class Browser:
             self.complaints.append(json.dumps(told["params"]["exceptionDetails"]))
         if told.get("method") == "Log.entryAdded" and told["params"]["entry"]["level"] in ("error", "warning"):
             self.complaints.append(told["params"]["entry"]["text"])
+
+
+def sign_in(browser: Browser, url: str, key: str) -> None:
+    """On Assay's first page, with a key."""
+    browser.go(f"{url}/")
+    browser.run(f"document.querySelector('#key').value = {json.dumps(key)}")
+    browser.run("document.querySelector('form').requestSubmit()")
+    browser.wait("location.pathname === '/cases'")
+
+
+def claim(browser: Browser, brand: str, model: str) -> None:
+    """On the page of a new case: a model that is typed in."""
+    browser.run("document.querySelector('#known').value = 'other'")
+    browser.run("document.querySelector('#known').dispatchEvent(new Event('change'))")
+    browser.run(f"document.querySelector('#brand').value = {json.dumps(brand)}")
+    browser.run(f"document.querySelector('#model').value = {json.dumps(model)}")

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 import uvicorn
-from tests.assay.web.browser import Browser, chromium
+from tests.assay.web.browser import Browser, chromium, claim, sign_in
 from tests.assay.web.house import House, build, painted
 
 from assay.cases import Verdict
@@ -45,17 +45,7 @@ def browser(tmp_path: Path) -> Generator[Browser]:
 
 
 def _sign_in(browser: Browser, house: House, url: str) -> None:
-    browser.go(f"{url}/")
-    browser.run(f"document.querySelector('#key').value = '{house.key()}'")
-    browser.run("document.querySelector('form').requestSubmit()")
-    browser.wait("location.pathname === '/cases'")
-
-
-def _claim(browser: Browser, brand: str, model: str) -> None:
-    browser.run("document.querySelector('#known').value = 'other'")
-    browser.run("document.querySelector('#known').dispatchEvent(new Event('change'))")
-    browser.run(f"document.querySelector('#brand').value = '{brand}'")
-    browser.run(f"document.querySelector('#model').value = '{model}'")
+    sign_in(browser, url, house.key())
 
 
 def _photos(folder: Path) -> list[Path]:
@@ -70,7 +60,7 @@ def test_six_photographs_become_a_report(served: tuple[House, str], browser: Bro
     house, url = served
     _sign_in(browser, house, url)
     browser.go(f"{url}/cases/new")
-    _claim(browser, "Maison Arcel", "Tote 32")
+    claim(browser, "Maison Arcel", "Tote 32")
     browser.choose_files("#several", _photos(tmp_path))
     browser.wait(f"{SLOTS}.every(slot => slot.querySelector('.good'))")
     assert browser.run("document.querySelector('#readiness').textContent") == "All views are there."
@@ -99,7 +89,7 @@ def test_a_doubtful_photograph_is_advised_on_and_taken_again(
     _sign_in(browser, house, url)
     browser.go(f"{url}/cases/new")
     assert browser.run("document.querySelector('#submit').disabled") is True
-    _claim(browser, "Maison Arcel", "Tote 32")
+    claim(browser, "Maison Arcel", "Tote 32")
     browser.choose_files("[data-view=logo] input", [small])
     browser.wait("document.querySelector('[data-view=logo] .blocking')")
     assert browser.run("document.querySelector('#readiness').textContent") == "1 to take again."
@@ -120,7 +110,7 @@ def test_a_photograph_that_cannot_be_taken_says_why(
     text.write_bytes(b"Dear Sir or Madam")
     _sign_in(browser, house, url)
     browser.go(f"{url}/cases/new")
-    _claim(browser, "Maison Arcel", "Tote 32")
+    claim(browser, "Maison Arcel", "Tote 32")
     browser.choose_files("[data-view=logo] input", [text])
     browser.wait("document.querySelector('[data-view=logo] .blocking')")
     assert "expected" in browser.run("document.querySelector('[data-view=logo] .blocking').textContent")

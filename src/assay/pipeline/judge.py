@@ -82,10 +82,9 @@ class CaseJudge:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def judge(self, case_id: str) -> Judged:
+    async def judge(self, case: Case) -> Judged:
         """With the latest references and the present calibration. Raises Refusal."""
         services = self._services
-        case = await self._run(services.store.cases.work, case_id)
         if case.submitted_at is not None:
             services.meter.stage("wait", (services.clock() - case.submitted_at).total_seconds())
         snapshot = await self._run(self._services.references.latest, case.claim)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from assay.cases import CaseState
+from assay.cases import Case, CaseState
 from assay.errors import Reason, Refusal
 from assay.meter import Meter
 from assay.pipeline.judge import Judged
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Judge(Protocol):
     """Gives a case its report."""
 
-    async def judge(self, case_id: str) -> Judged: ...
+    async def judge(self, case: Case) -> Judged: ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Worker:
         case = await asyncio.to_thread(self._store.cases.work, case_id)
         if case.state is not CaseState.QUEUED:
             return
-        judged = await self._judge.judge(case_id)
+        judged = await self._judge.judge(case)
         with self._meter.timed("finish"):
             await asyncio.to_thread(judged.finish, self._store)
 

@@ -78,7 +78,7 @@ def judged(with_services, submit) -> Callable[..., tuple[Judged, list[str]]]:
     def of(photos: dict[View, bytes], claim: Claim = ENROLLED) -> tuple[Judged, list[str]]:
         async def work(services: Services, tenant: Tenant) -> tuple[Judged, list[str]]:
             case: Case = submit(services.store, tenant, photos, claim)
-            found = await CaseJudge(services).judge(case.id)
+            found = await CaseJudge(services).judge(case)
             assert found.finish(services.store)
             assert not found.finish(services.store), "a case has one report"
             assert verify(found.document, services.signer.keys).passed
@@ -134,7 +134,7 @@ def test_a_rerun_keeps_what_was_reused_though_the_earlier_case_is_erased(with_se
     async def work(services: Services, tenant: Tenant) -> tuple[list[str], list[str]]:
         earlier = submit(services.store, tenant, photographs(200), ENROLLED)
         case = submit(services.store, tenant, photographs(200), ENROLLED)
-        found = await CaseJudge(services).judge(case.id)
+        found = await CaseJudge(services).judge(case)
         found.finish(services.store)
         faults = [f.fault.value for f in found.findings.judgement.findings[View.LOGO]]
         services.store.retention.erase(tenant.id, earlier.id, "test")
@@ -146,7 +146,7 @@ def test_a_rerun_keeps_what_was_reused_though_the_earlier_case_is_erased(with_se
 def test_a_rerun_refuses_other_thresholds(with_services, submit, photographs, home: Path):
     async def work(services: Services, tenant: Tenant) -> None:
         case = submit(services.store, tenant, photographs(200), ENROLLED)
-        (await CaseJudge(services).judge(case.id)).finish(services.store)
+        (await CaseJudge(services).judge(case)).finish(services.store)
         present = services.calibration()
         assert present is not None
         other = sealed(replace(present, unknown_above=present.unknown_above + 1))
@@ -159,7 +159,7 @@ def test_a_rerun_refuses_other_thresholds(with_services, submit, photographs, ho
 def test_scores_for_calibration_are_those_of_reports(with_services, submit, photographs):
     async def work(services: Services, tenant: Tenant) -> tuple[float | None, float]:
         case = submit(services.store, tenant, photographs(200), ENROLLED)
-        found = await CaseJudge(services).judge(case.id)
+        found = await CaseJudge(services).judge(case)
         snapshot = services.references.latest(ENROLLED)
         assert snapshot is not None
         return found.findings.judgement.score, (await score_photographs(services, snapshot, photographs(200))).score

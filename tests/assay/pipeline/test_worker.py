@@ -38,7 +38,8 @@ class ScriptedJudge:
         self.most_at_once = self._at_once = 0
         self._script = script
 
-    async def judge(self, case_id: str) -> ShortJudged:
+    async def judge(self, case: Case) -> ShortJudged:
+        case_id = case.id
         self.attempts[case_id] = self.attempts.get(case_id, 0) + 1
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
